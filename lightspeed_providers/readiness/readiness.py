@@ -1,0 +1,29 @@
+"""The readiness provider: reads the board that every room reports to."""
+
+from lightspeed_providers.core.readiness import Component, board
+
+from .api import LivenessStatus, Readiness, ReadinessStatus
+
+
+class LightspeedReadinessImpl(Readiness):
+    """Tells what the process still waits for."""
+
+    async def readiness(self) -> ReadinessStatus:
+        """Whether every part that a first answer waits for is loaded."""
+        waiting = board.waiting_for()
+        reason = "; ".join(_line(component) for component in waiting) or "All parts are ready"
+        return ReadinessStatus(
+            ready=not waiting, reason=reason, providers=[component.name for component in waiting]
+        )
+
+    async def liveness(self) -> LivenessStatus:
+        """That the process answers."""
+        return LivenessStatus()
+
+    async def shutdown(self) -> None:
+        """Nothing to end."""
+
+
+def _line(component: Component) -> str:
+    detail = f" ({component.message})" if component.message else ""
+    return f"{component.name}: {component.state}{detail}"
