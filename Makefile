@@ -10,7 +10,6 @@ READY := $(VENV)/.ready
 PYTHON := $(shell for python in python3.12 python3.13 python3 python; do \
 	"$$python" -c 'import sys; sys.exit(not (3, 12) <= sys.version_info < (3, 14))' 2>/dev/null \
 	&& { echo "$$python"; break; }; done)
-export UV_LINK_MODE ?= copy
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: help

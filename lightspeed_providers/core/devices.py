@@ -13,7 +13,7 @@ _CHOICES = ("auto", "cpu", "cuda")
 
 
 def requested_device(requested: str | None = None) -> str:
-    """Return `auto`, `cpu` or `cuda`: the environment's word, else the configuration's, else `auto`."""
+    """Return `auto`, `cpu` or `cuda`: what the environment says, else what is given."""
     named = os.environ.get(DEVICE_VARIABLE) or requested or "auto"
     if named not in _CHOICES:
         raise ConfigurationError(

@@ -51,16 +51,30 @@ def _provide_tokenizer(cache: Path) -> None:
 
 
 def _show_our_errors_in_one_line() -> None:
-    """End the process with one clear line where one of our errors stops the start."""
+    """End the process at once with one clear line where one of our errors stops the start."""
     others = sys.excepthook
     if getattr(others, "shows_lightspeed_errors", False):
         return
 
     def show(kind: type[BaseException], fault: BaseException, trace: TracebackType | None) -> None:
-        if isinstance(fault, LightspeedError):
-            print(f"lightspeed: {fault}", file=sys.stderr)
-        else:
+        line = _start_fault(fault)
+        if line is None:
             others(kind, fault, trace)
+            return
+        print(f"lightspeed: {line}", file=sys.stderr, flush=True)
+        # Threads that load models would hold a process that can't start for many seconds more.
+        os._exit(1)
 
     show.shows_lightspeed_errors = True  # type: ignore[attr-defined]  # a mark on a function
     sys.excepthook = show
+
+
+def _start_fault(fault: BaseException) -> str | None:
+    """Return what a fault that stops the start has to say in one line, if it is ours."""
+    if isinstance(fault, LightspeedError):
+        return str(fault)
+    missing = getattr(fault.args[0], "value", None) if fault.args else None
+    if isinstance(fault, KeyError) and missing in ("transcripts", "readiness"):
+        # Llama Stack found no description of our APIs where `external_apis_dir` points.
+        return f"The API '{missing}' is not described for this user: run `lightspeed init` once."
+    return None

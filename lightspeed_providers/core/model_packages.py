@@ -1,5 +1,6 @@
 """Model weights that come as Python packages, so that no network is needed after set-up."""
 
+import contextlib
 import hashlib
 import importlib.util
 import os
@@ -30,7 +31,7 @@ def embedding_model_path(model: str) -> str:
 
 
 def language_model_path(name: str, progress: Progress | None = None) -> Path:
-    """Return the GGUF file of a packaged model, put together on first use, or of an absolute path."""
+    """Return the packaged model's GGUF file, put together on first use, or the one named."""
     if name == DEFAULT_LANGUAGE_MODEL:
         return _assembled(state_dir() / "models", progress)
     path = Path(name)
@@ -69,7 +70,8 @@ def _assembled(directory: Path, progress: Progress | None) -> Path:
             f"{size // 1_000_000} MB there; free the space, or move LIGHTSPEED_STATE_DIR."
         ) from fault
     finally:
-        being_written.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            being_written.unlink()
     return target
 
 

@@ -1,0 +1,102 @@
+"""The commands of `lightspeed`, and how their errors look."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from lightspeed_providers.core.errors import LightspeedError
+
+DEFAULT_URL = "http://127.0.0.1:8321"
+
+app = typer.Typer(
+    name="lightspeed",
+    help="A product assistant from a product's documentation, as Llama Stack providers.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+)
+
+
+@app.command()
+def init() -> None:
+    """Write what Llama Stack must find under your home directory. Safe to repeat.
+
+    Files that you edited are kept.
+    """
+    from lightspeed_providers.cli.init import write_user_files
+
+    for line in write_user_files():
+        typer.echo(line)
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int, typer.Option(envvar="LLAMA_STACK_PORT", min=1, max=65535, help="Port to listen on.")
+    ] = 8321,
+) -> None:
+    """Set everything up that is missing, then run the server until Ctrl-C.
+
+    Builds the demo product's index on the first start; a second start rebuilds nothing. The
+    server itself is `llama stack run lightspeed`.
+    """
+    from lightspeed_providers.cli.up import run
+
+    raise typer.Exit(run(port))
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="What you want to know.")],
+    url: Annotated[
+        str, typer.Option(envvar="LIGHTSPEED_URL", help="Address of the server.")
+    ] = DEFAULT_URL,
+    model: Annotated[
+        str, typer.Option(help="`lightspeed` is the model that the operator chose.")
+    ] = "lightspeed",
+    after: Annotated[
+        str | None,
+        typer.Option(metavar="RESPONSE_ID", help="Ask on, after the response with this id."),
+    ] = None,
+) -> None:
+    """Ask the assistant: the answer streams to the terminal, then come its sources.
+
+    Example: `lightspeed ask "How do I add a field to a model?"`
+    """
+    from lightspeed_providers.cli.ask import ask as run
+
+    raise typer.Exit(run(question, url=url, model=model, after=after))
+
+
+@app.command()
+def demo(
+    force: Annotated[bool, typer.Option(help="Build it again even if it is up to date.")] = False,
+) -> None:
+    """Fetch the demo product's documentation and build its index. Safe to repeat."""
+    from lightspeed_providers.product_rag.cli import demo as run
+
+    run(force=force)
+
+
+@app.command()
+def ingest(
+    source: Annotated[Path, typer.Argument(help="Directory with the documentation.")],
+    product: Annotated[str, typer.Option(help="Name of the product.")],
+    version: Annotated[str, typer.Option(help="Version that the documentation describes.")],
+) -> None:
+    """Build an index from your own product's documentation."""
+    raise NotImplementedError
+
+
+def main() -> None:
+    """Run the command line; a fault of ours is one line and exit code 1, never a stack trace."""
+    try:
+        app()
+    except LightspeedError as fault:
+        typer.echo(f"lightspeed: {fault}", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,120 @@
+"""From an installed package to a running, ready server, in one command."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import FrameType
+
+import httpx
+from rich.console import Console
+
+from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
+
+HOST = "127.0.0.1"
+START_TIMEOUT_S = 300.0
+STOP_TIMEOUT_S = 30.0
+
+_out = Console(stderr=True, highlight=False)
+
+
+def run(port: int) -> int:
+    """Set up, start the server, say when it is ready; return its exit code when it ends."""
+    _check_port(port)
+    _set_up()
+    # The console script beside this interpreter, whatever PATH says.
+    llama = Path(sys.executable).with_name("llama")
+    server = subprocess.Popen([str(llama), "stack", "run", "lightspeed", "--port", str(port)])
+    with _forwarded_signals(server):
+        try:
+            _wait_until_ready(server, port)
+        except UnavailableError:
+            _stop(server)
+            raise
+        if server.poll() is None:
+            _say_ready(port)
+        try:
+            code = server.wait()
+        except KeyboardInterrupt:
+            code = _stop(server)
+    return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
+
+
+def _set_up() -> None:
+    from lightspeed_providers.cli.init import write_user_files
+
+    for line in write_user_files():
+        if line.startswith("written"):
+            _out.print(line)
+    if os.environ.get("LIGHTSPEED_INDEX", "demo") == "demo":
+        from lightspeed_providers.product_rag.cli import demo
+
+        demo()
+
+
+def _check_port(port: int) -> None:
+    host = os.environ.get("LIGHTSPEED_HOST", HOST)
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as fault:
+            raise ConfigurationError(
+                f"Port {port} on {host} can't be used ({fault.strerror}): "
+                f"stop what listens there, or choose another, e.g. `--port {port + 1}`."
+            ) from fault
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
+    """Wait until every model is loaded, or the server has ended."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    reason = "it does not answer"
+    with httpx.Client(base_url=f"http://{HOST}:{port}", timeout=2, trust_env=False) as client:
+        while time.monotonic() < deadline:
+            if server.poll() is not None:
+                return
+            with contextlib.suppress(httpx.HTTPError, ValueError):
+                answer = client.get("/readiness")
+                if answer.status_code == httpx.codes.OK:
+                    return
+                reason = answer.json().get("reason", reason)
+            time.sleep(0.25)
+    raise UnavailableError(f"The server was not ready after {START_TIMEOUT_S:.0f} s: {reason}.")
+
+
+def _say_ready(port: int) -> None:
+    address = f"http://{HOST}:{port}"
+    option = "" if port == 8321 else f" --url {address}"
+    _out.print(f"\n[bold green]Ready[/] on {address}. Try:\n")
+    _out.print(f'    lightspeed ask "How do I add a field to a model?"{option}\n', soft_wrap=True)
+
+
+@contextlib.contextmanager
+def _forwarded_signals(server: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Pass SIGTERM on; Ctrl-C reaches the server by itself, as it shares our terminal."""
+
+    def forward(number: int, _: FrameType | None) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            server.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, forward)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _stop(server: subprocess.Popen[bytes]) -> int:
+    """Let the server finish what it has accepted, then end it."""
+    if server.poll() is None:
+        server.send_signal(signal.SIGTERM)
+    try:
+        return server.wait(STOP_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        return server.wait()

@@ -1,0 +1,31 @@
+"""The Responses API, governed: one path from question to cited, guarded, recorded answer.
+
+responses.py       face: admits, prompts, guards and retrieves, then delegates to the stock loop
+guarded.py         face: decorated inference, the only way to a model and back
+events.py          face: citations and sequence numbers on the way out
+store.py           face: the stored response is the cited one
+request_texts.py   face: the texts inside a request, and the request with other texts
+faults.py          face: what went wrong upstream, in one line with a status
+config.py          profile and limits
+prompts.py         which system prompt holds, and how passages reach the model
+checkpoints.py     where streamed text may be cut for a check
+citations.py       documents behind passages
+open_turn.py       a turn while it is going on
+"""
+
+from typing import Any
+
+from llama_stack_api import Api
+
+from lightspeed_providers.responses.config import LightspeedResponsesConfig
+
+
+async def get_provider_impl(
+    config: LightspeedResponsesConfig, deps: dict[Api, Any], policy: list[Any]
+) -> Any:  # Any: the host types neither deps nor implementations
+    """Return the provider that Llama Stack serves as `/v1/responses`."""
+    from lightspeed_providers.responses.responses import LightspeedResponsesImpl
+
+    impl = LightspeedResponsesImpl(config, deps, policy)
+    await impl.initialize()
+    return impl

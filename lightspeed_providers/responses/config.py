@@ -1,0 +1,91 @@
+"""Configuration of `inline::lightspeed-responses`."""
+
+from typing import Any, Literal
+
+from llama_stack.providers.inline.responses.builtin.config import BuiltinResponsesImplConfig
+from pydantic import BaseModel, ConfigDict, Field
+
+PRODUCT_PROMPT = (
+    "You are the assistant for {product}. Answer the question from the documentation passages "
+    "given with it, shortly and exactly. If the passages do not answer it, say so."
+)
+
+
+class RetrievalConfig(BaseModel):
+    """How documentation reaches the model."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: Literal["always", "off"] = Field(
+        default="always",
+        description="`always` searches before the model is asked; `off` never searches.",
+    )
+    tool: str = Field(default="search_product_docs", description="The tool that searches.")
+    max_passages: int = Field(
+        default=4, ge=1, le=50, description="At most this many passages go to the model."
+    )
+
+
+class ProfileConfig(BaseModel):
+    """What makes an assistant this product's assistant."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(default="default", description="Name that is recorded with each turn.")
+    system_prompt: str = Field(
+        default="You are a helpful assistant",
+        min_length=1,
+        description="System prompt where the request brings no `instructions`.",
+    )
+    retrieval: RetrievalConfig = Field(
+        default_factory=RetrievalConfig, description="How documentation reaches the model."
+    )
+
+
+class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
+    """Configuration of the governed Responses API; the stock provider's fields come first."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    default_model: str = Field(
+        min_length=1,
+        description="Model, as `provider/model`, that answers where a request asks for the alias.",
+    )
+    model_alias: str = Field(
+        default="lightspeed",
+        description="Model name by which a client asks for whatever the operator chose.",
+    )
+    profile: ProfileConfig = Field(
+        default_factory=ProfileConfig, description="The product's prompt and retrieval."
+    )
+    disable_query_system_prompt: bool = Field(
+        default=False,
+        description="Answer 422 to a request that brings its own `instructions`.",
+    )
+    shield_id: str = Field(
+        default="lightspeed",
+        description="Registered shield whose provider holds the shield policy.",
+    )
+    max_question_chars: int = Field(
+        default=32_000,
+        ge=1,
+        description="A request with more characters of input is answered 413.",
+    )
+    checkpoint_chars: int = Field(
+        default=200,
+        ge=40,
+        description="Streamed text is checked at sentence ends, or after this many characters.",
+    )
+
+    @classmethod
+    def sample_run_config(cls, __distro_dir__: str = "", **kwargs: Any) -> dict[str, Any]:
+        """Return what the distribution template writes into the run configuration."""
+        return {
+            **super().sample_run_config(__distro_dir__),
+            "default_model": "${env.LIGHTSPEED_MODEL:=llama-cpp/gemma-3-270m}",
+            "profile": {
+                "name": "django",
+                "system_prompt": PRODUCT_PROMPT.format(product="the Django web framework"),
+                "retrieval": {"mode": "always", "max_passages": 4},
+            },
+        }

@@ -1,0 +1,95 @@
+"""A turn while it is going on: what is known so far, closed once into a record."""
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from lightspeed_providers.core.turns import Outcome, Passage, Turn
+from lightspeed_providers.core.verdicts import Action, Verdict
+from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class OpenTurn:
+    """What one question has become so far. One task at a time writes to it."""
+
+    user_id: str
+    profile: str
+    prompt: str
+    prompt_version: str
+    model_requested: str
+    question: str
+    streamed: bool
+    model: str | None = None
+    provider: str | None = None
+    conversation_id: str | None = None
+    previous_response_id: str | None = None
+    response_id: str | None = None
+    retrieves: bool = False
+    passages: tuple[Passage, ...] = ()
+    verdicts: list[Verdict] = field(default_factory=list)
+    refusal: str | None = None
+    fault: Exception | None = None
+    input_tokens: int = 0
+    output_tokens: int = 0
+    received_at: datetime = field(default_factory=_now)
+    first_token_at: datetime | None = None
+    turn_id: str = field(default_factory=lambda: f"turn_{uuid.uuid4().hex}")
+    screened_tool_texts: dict[str, str] = field(default_factory=dict)
+    _answer: list[str] = field(default_factory=list)
+
+    def judged(self, verdicts: tuple[Verdict, ...]) -> None:
+        """Note verdicts; the first block makes the turn a refusal."""
+        self.verdicts.extend(verdicts)
+        if self.refusal is None:
+            self.refusal = next(
+                (v.message for v in verdicts if v.action is Action.BLOCK and v.message), None
+            )
+
+    def released(self, text: str) -> None:
+        """Note text that left for the client."""
+        if self.first_token_at is None:
+            self.first_token_at = _now()
+        self._answer.append(text)
+
+    @property
+    def answer(self) -> str:
+        """The text that has left so far."""
+        return "".join(self._answer)
+
+    @property
+    def documents(self) -> tuple[ReferencedDocument, ...]:
+        """What the answer cites; a refusal cites nothing."""
+        return () if self.refusal is not None else referenced_documents(self.passages)
+
+    def closed(self, outcome: Outcome, error: str | None = None) -> Turn:
+        """Return the record of the turn."""
+        return Turn(
+            turn_id=self.turn_id,
+            response_id=self.response_id,
+            conversation_id=self.conversation_id,
+            previous_response_id=self.previous_response_id,
+            user_id=self.user_id,
+            profile=self.profile,
+            prompt=self.prompt,
+            prompt_version=self.prompt_version,
+            model_requested=self.model_requested,
+            model=self.model,
+            provider=self.provider,
+            question=self.question,
+            answer=self.answer,
+            passages=self.passages,
+            verdicts=tuple(self.verdicts),
+            input_tokens=self.input_tokens,
+            output_tokens=self.output_tokens,
+            received_at=self.received_at,
+            first_token_at=self.first_token_at,
+            finished_at=_now(),
+            outcome=Outcome.REFUSED if self.refusal is not None else outcome,
+            error=error,
+            streamed=self.streamed,
+        )

@@ -1,0 +1,47 @@
+"""Which system prompt holds, and how passages reach the model."""
+
+import hashlib
+from collections.abc import Sequence
+
+from lightspeed_providers.core.errors import UnprocessableError
+from lightspeed_providers.core.turns import Passage
+
+NOTHING_FOUND = "No passage of the documentation matches this question."
+
+
+def effective_prompt(requested: str | None, profile_prompt: str, *, may_request: bool) -> str:
+    """Return the request's prompt, or the profile's where the request brings none.
+
+    An empty string counts as absent (see the Lightspeed contract on system prompts).
+    """
+    if not requested or not requested.strip():
+        return profile_prompt
+    if not may_request:
+        raise UnprocessableError(
+            "This instance does not support customizing the system prompt: "
+            "remove `instructions` from the request."
+        )
+    return requested
+
+
+def prompt_version(prompt: str) -> str:
+    """Return the first 12 hex digits of the prompt's sha256."""
+    return hashlib.sha256(prompt.encode()).hexdigest()[:12]
+
+
+def question_with_passages(question: str, passages: Sequence[Passage]) -> str:
+    """Return the user message that the model gets: numbered passages, then the question."""
+    return f"{documentation(passages)}\n\nQuestion: {question}"
+
+
+def documentation(passages: Sequence[Passage]) -> str:
+    """Return passages as numbered text for a model."""
+    if not passages:
+        return f"Documentation:\n\n{NOTHING_FOUND}"
+    numbered = (f"[{n}] {_address(p)}\n{p.content}" for n, p in enumerate(passages, start=1))
+    return "Documentation:\n\n" + "\n\n".join(numbered)
+
+
+def _address(passage: Passage) -> str:
+    headings = [h for h in passage.heading_path if h != passage.title]
+    return " › ".join([passage.title, *headings])

@@ -1,0 +1,386 @@
+"""`inline::lightspeed-responses`: the stock Responses API with this product's rules around it."""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Coroutine
+from typing import Any, cast
+
+from llama_stack.core.request_headers import get_authenticated_user
+from llama_stack.log import get_logger
+from llama_stack.providers.inline.responses.builtin import get_provider_impl as stock_provider
+from llama_stack.providers.inline.responses.builtin.config import BuiltinResponsesImplConfig
+from llama_stack_api import (
+    Api,
+    CancelResponseRequest,
+    CreateResponseRequest,
+    DeleteResponseRequest,
+    ListOpenAIResponseInputItem,
+    ListOpenAIResponseObject,
+    ListResponseInputItemsRequest,
+    ListResponsesRequest,
+    OpenAIDeleteResponseObject,
+    OpenAIResponseError,
+    OpenAIResponseObject,
+    OpenAIResponseObjectStream,
+    OpenAIUserMessageParam,
+    Responses,
+    RetrieveResponseRequest,
+)
+
+from lightspeed_providers.core.errors import (
+    InvalidRequestError,
+    NotFoundError,
+    RequestTooLargeError,
+    UnavailableError,
+)
+from lightspeed_providers.core.principals import principal_of
+from lightspeed_providers.core.turns import Outcome, Passage, TurnSink
+from lightspeed_providers.core.verdicts import Action, Direction, Screening, ShieldRunner, Verdict
+from lightspeed_providers.responses.config import LightspeedResponsesConfig
+from lightspeed_providers.responses.events import TERMINAL, CitedEvents, cited_response
+from lightspeed_providers.responses.faults import as_error
+from lightspeed_providers.responses.guarded import TURN, GuardedInference
+from lightspeed_providers.responses.open_turn import OpenTurn
+from lightspeed_providers.responses.prompts import effective_prompt, prompt_version
+from lightspeed_providers.responses.request_texts import (
+    InputText,
+    input_texts,
+    question_of,
+    text_of,
+    with_texts,
+)
+from lightspeed_providers.responses.store import CitedResponsesStore
+
+logger = get_logger(name=__name__, category="openai_responses")
+
+_HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
+
+
+class LightspeedResponsesImpl(Responses):
+    """Admits, prompts, guards and retrieves; the stock provider answers; the turn is recorded."""
+
+    def __init__(
+        self, config: LightspeedResponsesConfig, deps: dict[Api, Any], policy: list[Any]
+    ) -> None:
+        self.config = config
+        self._deps = deps
+        self._policy = policy
+        self._stock: Any = None  # Any: the stock provider's attributes are not a typed contract
+        self._sink: TurnSink | None = deps.get(Api("transcripts"))
+        self._going_on: dict[str, OpenTurn] = {}
+        self._recordings: set[asyncio.Task[None]] = set()
+
+    async def initialize(self) -> None:
+        """Build the stock provider over decorated dependencies."""
+        # A copy that keeps no chat completions: what the loop asks and gets is stored as the
+        # response and as the turn already.
+        inference = copy.copy(self._deps[Api.inference])
+        inference.store = None
+        guarded = GuardedInference(inference, self.config.checkpoint_chars)
+        stock_config = BuiltinResponsesImplConfig(
+            persistence=self.config.persistence,
+            vector_stores_config=self.config.vector_stores_config,
+        )
+        self._stock = await stock_provider(
+            stock_config, {**self._deps, Api.inference: guarded}, self._policy
+        )
+        loop = self._stock.openai_responses_impl
+        loop.responses_store = CitedResponsesStore(loop.responses_store, self._stored)
+
+    async def shutdown(self) -> None:
+        """Stop background answers, then wait for the turns that are being recorded."""
+        await self._stock.shutdown()
+        if self._recordings:
+            await asyncio.wait(self._recordings, timeout=5)
+
+    async def create_openai_response(
+        self, request: CreateResponseRequest
+    ) -> OpenAIResponseObject | AsyncIterator[OpenAIResponseObjectStream]:
+        """Answer a request within the product's rules, streamed or whole.
+
+        Raises a `LightspeedError` with an HTTP status for every fault that is known before the
+        first event; later ones end a stream with `response.failed`.
+        """
+        turn = await self._admit(request)
+        try:
+            governed = await self._governed(request, turn)
+            if request.background:
+                return await self._in_background(governed, turn)
+            events = await self._stock.create_openai_response(
+                governed.model_copy(update={"stream": True})
+            )
+        except Exception as fault:
+            error = as_error(fault, turn.model_requested)
+            if request.store is not False:
+                await self._record(turn, Outcome.ERROR, str(error))
+            raise error from fault
+        governed_events = self._govern(events, turn, recorded=request.store is not False)
+        if request.stream:
+            return governed_events
+        return await _last_response(governed_events, turn)
+
+    async def _admit(self, request: CreateResponseRequest) -> OpenTurn:
+        """Return the open turn of a request that may be answered; nothing costly has been done."""
+        texts = input_texts(request)
+        self._check_size(texts)
+        prompt = effective_prompt(
+            request.instructions,
+            self.config.profile.system_prompt,
+            may_request=not self.config.disable_query_system_prompt,
+        )
+        wanted = request.model == self.config.model_alias
+        model = self.config.default_model if wanted else request.model
+        return OpenTurn(
+            user_id=principal_of(get_authenticated_user()),
+            profile=self.config.profile.name,
+            prompt=prompt,
+            prompt_version=prompt_version(prompt),
+            model_requested=request.model,
+            model=model,
+            provider=(await self._model(model)).provider_id,
+            question=question_of(texts),
+            streamed=bool(request.stream),
+            conversation_id=request.conversation,
+            previous_response_id=request.previous_response_id,
+            retrieves=self.config.profile.retrieval.mode == "always",
+        )
+
+    async def _governed(
+        self, request: CreateResponseRequest, turn: OpenTurn
+    ) -> CreateResponseRequest:
+        """Return the request that the stock loop may see: cleared texts, our prompt, the turn."""
+        runner = await self._shields()
+        cleared = await self._guard_and_retrieve(request, turn, runner)
+        return cleared.model_copy(
+            update={"model": turn.model, "instructions": turn.prompt, TURN: (turn, runner)}
+        )
+
+    def _check_size(self, texts: list[InputText]) -> None:
+        if not any(t.text.strip() for t in texts):
+            raise InvalidRequestError("`input` holds no text: send the user's question in it.")
+        size = sum(len(t.text) for t in texts)
+        if size > self.config.max_question_chars:
+            raise RequestTooLargeError(
+                f"`input` has {size} characters and at most {self.config.max_question_chars} are "
+                "taken: shorten it, or raise `max_question_chars`."
+            )
+
+    async def _model(self, name: str) -> Any:  # Any: the host's model resource
+        models = (await self._deps[Api.models].list_models()).data
+        chat = {m.identifier: m for m in models if m.model_type == "llm"}
+        if name in chat:
+            return chat[name]
+        offered = ", ".join([self.config.model_alias, *sorted(chat)][:20])
+        raise NotFoundError(f"Model '{name}' does not exist here: choose one of {offered}.")
+
+    async def _shields(self) -> ShieldRunner:
+        try:
+            runner = await self._deps[Api.shields].get_provider_impl(self.config.shield_id)
+        except Exception as fault:
+            raise UnavailableError(
+                f"Shield '{self.config.shield_id}' is not registered, so nothing may be answered: "
+                "add it to `registered_resources.shields`."
+            ) from fault
+        return cast(ShieldRunner, runner)
+
+    async def _history(self, request: CreateResponseRequest, texts: list[InputText]) -> list[str]:
+        """Return the user's last questions before this one, oldest first."""
+        store = self._stock.openai_responses_impl.responses_store
+        messages: list[Any] = []  # Any: the host's message union
+        if request.previous_response_id:
+            previous = await store.get_response_object(request.previous_response_id)
+            messages = previous.messages or []
+        elif request.conversation:
+            messages = await store.get_conversation_messages(request.conversation) or []
+        earlier = [text_of(m.content) for m in messages if isinstance(m, OpenAIUserMessageParam)]
+        users = [t for t in texts if t.role == "user"]
+        earlier += [t.text for t in users if t.item != users[-1].item]
+        return earlier[-_HISTORY:]
+
+    async def _guard_and_retrieve(
+        self, request: CreateResponseRequest, turn: OpenTurn, runner: ShieldRunner
+    ) -> CreateResponseRequest:
+        """Return the request with replacements made; shields and retrieval run at one time."""
+        texts = input_texts(request)
+        history = await self._history(request, texts)
+        question = turn.question
+        screened, (passages, verdicts) = await both(
+            _screen_all(texts, history, runner), self._retrieve(question, turn, runner)
+        )
+        rewritten: dict[InputText, str] = {}
+        for text, result in screened:
+            turn.judged(result.verdicts)
+            if result.blocked_by is None and result.text != text.text:
+                rewritten[text] = result.text
+        cleared = with_texts(request, rewritten)
+        turn.question = question_of(input_texts(cleared))
+        turn.verdicts.extend(verdicts)
+        if turn.refusal is None:
+            turn.passages = passages
+        return cleared
+
+    async def _retrieve(
+        self, question: str, turn: OpenTurn, runner: ShieldRunner
+    ) -> tuple[tuple[Passage, ...], tuple[Verdict, ...]]:
+        """Return the passages for a question that the tool shields let through."""
+        retrieval = self.config.profile.retrieval
+        turn.retrieves = turn.retrieves and bool(question.strip())
+        if not turn.retrieves:
+            return (), ()
+        result = await self._deps[Api.tool_runtime].invoke_tool(
+            tool_name=retrieval.tool,
+            kwargs={"query": question, "max_results": retrieval.max_passages},
+        )
+        if result.error_message:
+            raise UnavailableError(f"Documentation search failed: {result.error_message}")
+        found = [Passage.model_validate(p) for p in (result.metadata or {}).get("passages", [])]
+        if not runner.screens(Direction.TOOL):
+            return tuple(found), ()
+        screenings = await asyncio.gather(
+            *(runner.screen(Direction.TOOL, p.content) for p in found)
+        )
+        kept = tuple(
+            p.model_copy(update={"content": s.text})
+            for p, s in zip(found, screenings, strict=True)
+            if s.blocked_by is None
+        )
+        return kept, tuple(v for s in screenings for v in s.verdicts)
+
+    async def _govern(
+        self, events: AsyncIterator[Any], turn: OpenTurn, *, recorded: bool
+    ) -> AsyncIterator[Any]:  # Any: one of the host's event classes
+        """Yield the stock loop's events, cited; the turn is recorded before its last event."""
+        cited = CitedEvents()
+        open_ = recorded
+        try:
+            async for event in events:
+                if event.type == "response.created":
+                    turn.response_id = event.response.id
+                    self._going_on[event.response.id] = turn
+                if event.type in TERMINAL:
+                    event = self._with_clear_fault(event, turn)
+                    if open_:
+                        open_ = False
+                        await self._record_response(turn, event.response)
+                for out in cited.of(event, turn.documents):
+                    yield out
+        finally:
+            self._going_on.pop(turn.response_id or "", None)
+            if open_:
+                self._record_soon(turn)
+
+    def _with_clear_fault(self, event: Any, turn: OpenTurn) -> Any:  # Any: event classes
+        if event.type != "response.failed" or turn.fault is None:
+            return event
+        line = str(as_error(turn.fault, turn.model_requested))
+        failed = event.response.model_copy(
+            update={"error": OpenAIResponseError(code="server_error", message=line)}
+        )
+        return event.model_copy(update={"response": failed})
+
+    async def _in_background(
+        self, request: CreateResponseRequest, turn: OpenTurn
+    ) -> OpenAIResponseObject:
+        queued = cast(OpenAIResponseObject, await self._stock.create_openai_response(request))
+        turn.response_id = queued.id
+        self._going_on[queued.id] = turn
+        return queued
+
+    async def _stored(self, response: OpenAIResponseObject) -> OpenAIResponseObject:
+        """Return what the store writes for a response: a final one is cited."""
+        turn = self._going_on.get(response.id)
+        if turn is None or response.status not in ("completed", "incomplete", "failed"):
+            return response
+        if response.background and self._going_on.pop(response.id, None):
+            await self._record_response(turn, response)
+        return cited_response(response, turn.documents)
+
+    async def _record_response(self, turn: OpenTurn, response: OpenAIResponseObject) -> None:
+        outcomes = {"completed": Outcome.ANSWERED, "incomplete": Outcome.TRUNCATED}
+        error = response.error.message if response.error else None
+        await self._record(turn, outcomes.get(response.status, Outcome.ERROR), error)
+
+    async def _record(self, turn: OpenTurn, outcome: Outcome, error: str | None = None) -> None:
+        closed = turn.closed(outcome, error)
+        logger.info(
+            "Turn finished",
+            turn_id=closed.turn_id,
+            outcome=closed.outcome.value,
+            model=closed.model,
+            blocked_by=[v.shield for v in closed.verdicts if v.action is Action.BLOCK],
+            passages=len(closed.passages),
+        )
+        if self._sink is not None:
+            await self._sink.record(closed)
+
+    def _record_soon(self, turn: OpenTurn) -> None:
+        """Record a turn that ended without a last event, while its own task is being cancelled."""
+        task = asyncio.get_running_loop().create_task(self._record(turn, Outcome.INTERRUPTED))
+        self._recordings.add(task)
+        task.add_done_callback(self._recordings.discard)
+
+    async def get_openai_response(self, request: RetrieveResponseRequest) -> OpenAIResponseObject:
+        """Return a stored response."""
+        return cast(OpenAIResponseObject, await self._stock.get_openai_response(request))
+
+    async def list_openai_responses(
+        self, request: ListResponsesRequest
+    ) -> ListOpenAIResponseObject:
+        """Return a page of stored responses."""
+        return cast(ListOpenAIResponseObject, await self._stock.list_openai_responses(request))
+
+    async def list_openai_response_input_items(
+        self, request: ListResponseInputItemsRequest
+    ) -> ListOpenAIResponseInputItem:
+        """Return a page of a stored response's input items."""
+        return cast(
+            ListOpenAIResponseInputItem,
+            await self._stock.list_openai_response_input_items(request),
+        )
+
+    async def delete_openai_response(
+        self, request: DeleteResponseRequest
+    ) -> OpenAIDeleteResponseObject:
+        """Delete a stored response."""
+        return cast(OpenAIDeleteResponseObject, await self._stock.delete_openai_response(request))
+
+    async def cancel_openai_response(self, request: CancelResponseRequest) -> OpenAIResponseObject:
+        """Cancel a response that runs in the background."""
+        return cast(OpenAIResponseObject, await self._stock.cancel_openai_response(request))
+
+
+async def both[A, B](first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:
+    """Return what both give; if one fails, the other is cancelled and the fault raised."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            one, other = group.create_task(first), group.create_task(second)
+    except ExceptionGroup as faults:
+        raise faults.exceptions[0] from None
+    return one.result(), other.result()
+
+
+async def _screen_all(
+    texts: list[InputText], history: list[str], runner: ShieldRunner
+) -> list[tuple[InputText, Screening]]:
+    """Return each text with what the shields of its direction say.
+
+    What a user wrote is input; everything else that a client sends (tool outputs, other roles)
+    is screened as text from outside.
+    """
+    results = []
+    for text in texts:
+        direction = Direction.INPUT if text.role == "user" else Direction.TOOL
+        if runner.screens(direction) and text.text.strip():
+            earlier = history if direction is Direction.INPUT else ()
+            results.append((text, await runner.screen(direction, text.text, history=earlier)))
+    return results
+
+
+async def _last_response(events: AsyncIterator[Any], turn: OpenTurn) -> OpenAIResponseObject:
+    """Return the final response of a stream, or raise what failed it."""
+    async for event in events:
+        if event.type == "response.failed":
+            raise as_error(turn.fault, turn.model_requested)
+        if event.type in TERMINAL:
+            return cast(OpenAIResponseObject, event.response)
+    raise as_error(None, turn.model_requested)
