@@ -7,6 +7,7 @@ and picks from the list by provider type alone, so every type is used once.
 from llama_stack_api import Api, InlineProviderSpec, ProviderSpec
 
 from lightspeed_providers.core.host import prepare_host
+from lightspeed_providers.openai_errors import answer_errors_in_openai_shape
 from lightspeed_providers.readiness import available_providers as readiness_providers
 from lightspeed_providers.transcripts import available_providers as transcripts_providers
 
@@ -14,6 +15,7 @@ from lightspeed_providers.transcripts import available_providers as transcripts_
 def get_provider_spec() -> list[ProviderSpec]:
     """Return every provider of this package."""
     prepare_host()
+    answer_errors_in_openai_shape()
     return [
         InlineProviderSpec(
             api=Api.inference,

@@ -2,10 +2,6 @@
 
 from typing import Any
 
-from lightspeed_providers.embeddings.config import LightspeedEmbeddingsConfig
-from lightspeed_providers.llama_cpp.config import LlamaCppConfig
-from lightspeed_providers.product_rag.config import LightspeedRagConfig
-from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from llama_stack.core.datatypes import (
     BuildProvider,
     FileIngestionParams,
@@ -21,8 +17,12 @@ from llama_stack.providers.inline.file_processor.pypdf.config import PyPDFFilePr
 from llama_stack.providers.inline.files.localfs.config import LocalfsFilesImplConfig
 from llama_stack.providers.inline.vector_io.faiss.config import FaissVectorIOConfig
 
+from lightspeed_providers.embeddings.config import LightspeedEmbeddingsConfig
+from lightspeed_providers.llama_cpp.config import LlamaCppConfig
+from lightspeed_providers.product_rag.config import LightspeedRagConfig
 from lightspeed_providers.readiness.config import LightspeedReadinessConfig
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
+from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.transcripts.config import LightspeedTranscriptsConfig
 
 NAME = "lightspeed"

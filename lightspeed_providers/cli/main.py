@@ -1,12 +1,12 @@
 """The commands of `lightspeed`, and how their errors look."""
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from lightspeed_providers.core.errors import LightspeedError
+from lightspeed_providers.product_rag.cli import demo, ingest
 
 DEFAULT_URL = "http://127.0.0.1:8321"
 
@@ -71,24 +71,8 @@ def ask(
     raise typer.Exit(run(question, url=url, model=model, after=after))
 
 
-@app.command()
-def demo(
-    force: Annotated[bool, typer.Option(help="Build it again even if it is up to date.")] = False,
-) -> None:
-    """Fetch the demo product's documentation and build its index. Safe to repeat."""
-    from lightspeed_providers.product_rag.cli import demo as run
-
-    run(force=force)
-
-
-@app.command()
-def ingest(
-    source: Annotated[Path, typer.Argument(help="Directory with the documentation.")],
-    product: Annotated[str, typer.Option(help="Name of the product.")],
-    version: Annotated[str, typer.Option(help="Version that the documentation describes.")],
-) -> None:
-    """Build an index from your own product's documentation."""
-    raise NotImplementedError
+app.command()(demo)
+app.command()(ingest)
 
 
 def main() -> None:

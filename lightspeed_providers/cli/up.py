@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -90,8 +91,20 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 def _say_ready(port: int) -> None:
     address = f"http://{HOST}:{port}"
     option = "" if port == 8321 else f" --url {address}"
-    _out.print(f"\n[bold green]Ready[/] on {address}. Try:\n")
-    _out.print(f'    lightspeed ask "How do I add a field to a model?"{option}\n', soft_wrap=True)
+    line = f'{_command()} ask "How do I add a field to a model?"{option}'
+    _out.print(f"\n[bold green]Ready[/] on {address}. In another terminal:\n")
+    _out.print(f"    {line}\n", soft_wrap=True)
+
+
+def _command() -> str:
+    """Return how the user can type `lightspeed`: by name, or by its path from here."""
+    ours = Path(sys.executable).with_name("lightspeed")
+    found = shutil.which("lightspeed")
+    if found is not None and Path(found).samefile(ours):
+        return "lightspeed"
+    with contextlib.suppress(ValueError):
+        return str(ours.relative_to(Path.cwd()))
+    return str(ours)
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import httpx
 import openai
+from llama_stack_api.common.errors import LlamaStackError
 
 from lightspeed_providers.core.errors import (
     InvalidRequestError,
@@ -42,6 +43,8 @@ def as_error(fault: Exception | None, model: str) -> LightspeedError:
                 f"The provider of model '{model}' answered {fault.status_code}.",
                 status_code=fault.status_code,
             )
+        case LlamaStackError():
+            return LightspeedError(str(fault), status_code=int(fault.status_code))
         case ValueError():
             return InvalidRequestError(str(fault))
         case _:

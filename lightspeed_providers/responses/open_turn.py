@@ -30,6 +30,8 @@ class OpenTurn:
     previous_response_id: str | None = None
     response_id: str | None = None
     retrieves: bool = False
+    in_background: bool = False
+    recorded: bool = False
     passages: tuple[Passage, ...] = ()
     verdicts: list[Verdict] = field(default_factory=list)
     refusal: str | None = None

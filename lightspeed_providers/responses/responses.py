@@ -53,6 +53,12 @@ from lightspeed_providers.responses.store import CitedResponsesStore
 
 logger = get_logger(name=__name__, category="openai_responses")
 
+_FINAL = {
+    "completed": Outcome.ANSWERED,
+    "incomplete": Outcome.TRUNCATED,
+    "failed": Outcome.ERROR,
+    "cancelled": Outcome.INTERRUPTED,
+}
 _HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
 
 
@@ -283,22 +289,29 @@ class LightspeedResponsesImpl(Responses):
     ) -> OpenAIResponseObject:
         queued = cast(OpenAIResponseObject, await self._stock.create_openai_response(request))
         turn.response_id = queued.id
+        turn.in_background = True
         self._going_on[queued.id] = turn
         return queued
 
     async def _stored(self, response: OpenAIResponseObject) -> OpenAIResponseObject:
-        """Return what the store writes for a response: a final one is cited."""
+        """Return what the store writes for a response: a final one is cited.
+
+        A background answer is recorded here, before its final state can be read; the stock loop
+        writes that state twice, the second time as a background response.
+        """
         turn = self._going_on.get(response.id)
-        if turn is None or response.status not in ("completed", "incomplete", "failed"):
+        if turn is None or response.status not in _FINAL:
             return response
-        if response.background and self._going_on.pop(response.id, None):
+        if turn.in_background and not turn.recorded:
+            turn.recorded = True
             await self._record_response(turn, response)
+        if response.background:
+            del self._going_on[response.id]
         return cited_response(response, turn.documents)
 
     async def _record_response(self, turn: OpenTurn, response: OpenAIResponseObject) -> None:
-        outcomes = {"completed": Outcome.ANSWERED, "incomplete": Outcome.TRUNCATED}
         error = response.error.message if response.error else None
-        await self._record(turn, outcomes.get(response.status, Outcome.ERROR), error)
+        await self._record(turn, _FINAL[response.status], error)
 
     async def _record(self, turn: OpenTurn, outcome: Outcome, error: str | None = None) -> None:
         closed = turn.closed(outcome, error)

@@ -1,7 +1,7 @@
 """Every turn and the users' feedback on it, as an external API of Llama Stack.
 
 api.py             the API as other rooms and the router see it
-fastapi_routes.py  the routes; error_route.py says how their errors look
+fastapi_routes.py  the routes
 transcripts.py     the face: who is asking, what is configured
 feedback.py        the rules of feedback
 writer.py          the bounded queue between a request and the database

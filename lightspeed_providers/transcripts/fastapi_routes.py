@@ -3,12 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Body, Path, Query
+from fastapi.routing import APIRoute
 from llama_stack_api.common.errors import OpenAIErrorResponse
 
+from lightspeed_providers.core.error_route import answering
 from lightspeed_providers.core.turns import Outcome
 
 from .api import Transcripts
-from .error_route import ErrorRoute
 from .models import (
     FeedbackList,
     FeedbackReceived,
@@ -35,7 +36,7 @@ WithOutcome = Annotated[Outcome | None, Query(description="Only turns that ended
 
 def create_router(impl: Transcripts) -> APIRouter:
     """A router over the implementation; Llama Stack also calls this without one, to list routes."""
-    router = APIRouter(tags=["Transcripts"], route_class=ErrorRoute)
+    router = APIRouter(tags=["Transcripts"], route_class=answering(APIRoute, invalid_body=422))
 
     @router.get("/v1alpha/transcripts", responses=_errors(400, 503), summary="List your turns.")
     async def list_transcripts(

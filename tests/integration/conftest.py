@@ -10,6 +10,10 @@ import pytest
 import yaml
 from starlette.testclient import TestClient
 
+from lightspeed_providers.core.embedder import shared_embedder
+from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
+from lightspeed_providers.product_rag.ingest.build import Documentation, build_index
+
 ROOT = Path(__file__).parents[2]
 CASSETTES = ROOT / "tests" / "cassettes"
 MODEL_PORT = 18080
@@ -75,10 +79,23 @@ def index(docs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def build_small_index(docs: Path, target: Path) -> None:
-    raise NotImplementedError
+    """Build an index of a directory with the real embedding model."""
+    build_index(
+        Documentation(
+            source=docs,
+            product="Django",
+            version="5.2",
+            title="Small documentation",
+            url_template="https://docs.example/{version}/{path}/#{anchor}",
+        ),
+        target,
+        model=DEFAULT_EMBEDDING_MODEL,
+        encoder=lambda: shared_embedder(DEFAULT_EMBEDDING_MODEL, "cpu"),
+        report=lambda stage, done, total: None,
+    )
 
 
-def run_config(state: Path, index: Path) -> dict[str, Any]:
+def run_config() -> dict[str, Any]:
     """Return the generated configuration with only its places changed."""
     text = (ROOT / "run.yaml").read_text()
     config: dict[str, Any] = yaml.safe_load(text)
@@ -115,7 +132,7 @@ def app(
 
     state = tmp_path_factory.mktemp("state")
     file = state / "run.yaml"
-    file.write_text(yaml.safe_dump(run_config(state, index)))
+    file.write_text(yaml.safe_dump(run_config()))
     environment = {
         "LIGHTSPEED_STATE_DIR": str(state),
         "LIGHTSPEED_INDEX": str(index),

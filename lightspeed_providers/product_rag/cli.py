@@ -1,0 +1,138 @@
+"""`lightspeed demo` and `lightspeed ingest`: from documentation to an index, in one command."""
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
+from lightspeed_providers.core.paths import state_dir
+
+if TYPE_CHECKING:
+    from lightspeed_providers.product_rag.ingest.build import BuildResult, Documentation
+
+_SHOWN = 10
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+
+Device = Annotated[
+    str | None,
+    typer.Option(envvar="LIGHTSPEED_DEVICE", help="auto, cpu or cuda, for the embedding model."),
+]
+Model = Annotated[
+    str, typer.Option(help="Embedding model; the server must use the same one for questions.")
+]
+Force = Annotated[bool, typer.Option(help="Build it again even if nothing has changed.")]
+
+
+@app.command()
+def demo(force: Force = False, device: Device = None) -> None:
+    """Fetch the demo product's documentation and build its index. Safe to repeat.
+
+    It is Django's documentation, fetched once with pip. The server finds the index by itself.
+    """
+    from lightspeed_providers.product_rag.ingest.demo import demo_documentation
+
+    documentation = demo_documentation(state_dir() / "sources")
+    directory = state_dir() / "indexes" / "demo"
+    _build(documentation, directory, DEFAULT_EMBEDDING_MODEL, device, force)
+
+
+@app.command()
+def ingest(
+    source: Annotated[
+        Path, typer.Argument(help="Directory with .rst, .md and .txt files.", show_default=False)
+    ],
+    product: Annotated[str, typer.Option(help="Name of the product.", show_default=False)],
+    version: Annotated[
+        str, typer.Option(help="Version that the documentation describes.", show_default=False)
+    ],
+    url_template: Annotated[
+        str,
+        typer.Option(
+            help="Where readers find a page: {path} is the file's path without ending, {anchor} "
+            "the heading; {version} and {product} work too. With a slash after it, {path} of an "
+            "index or README file is its directory."
+        ),
+    ] = "{path}#{anchor}",
+    title: Annotated[
+        str | None,
+        typer.Option(help="Name of the documentation.", show_default="PRODUCT documentation"),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Index directory.", show_default="<state directory>/indexes/PRODUCT"),
+    ] = None,
+    model: Model = DEFAULT_EMBEDDING_MODEL,
+    device: Device = None,
+    txt_is_rst: Annotated[bool, typer.Option(help="Read .txt files as reStructuredText.")] = False,
+    force: Force = False,
+) -> None:
+    """Build an index from your own product's documentation. Safe to repeat.
+
+    Unchanged documentation builds nothing. While a build runs, or after it fails, the old index
+    stays as it is. Then start the server with LIGHTSPEED_INDEX set to the name or path.
+
+    Example: lightspeed ingest docs --product Acme --version 2.1
+    --url-template "https://docs.example.com/{version}/{path}/#{anchor}"
+    """
+    from lightspeed_providers.product_rag.ingest.build import Documentation
+
+    if not product.strip() or not version.strip():
+        raise typer.BadParameter("--product and --version must not be empty.")
+    documentation = Documentation(
+        source=source,
+        product=product.strip(),
+        version=version.strip(),
+        title=title or f"{product.strip()} documentation",
+        url_template=url_template,
+        txt_is_rst=txt_is_rst,
+    )
+    directory = out or state_dir() / "indexes" / _directory_name(product)
+    _build(documentation, directory, model, device, force)
+
+
+def _build(
+    documentation: "Documentation", directory: Path, model: str, device: str | None, force: bool
+) -> None:
+    from lightspeed_providers.core.devices import requested_device
+    from lightspeed_providers.core.embedder import shared_embedder
+    from lightspeed_providers.product_rag.ingest.build import build_index
+    from lightspeed_providers.product_rag.ingest.progress import shown_progress
+
+    chosen = requested_device(device)
+    with shown_progress() as report:
+        result = build_index(
+            documentation,
+            directory,
+            model=model,
+            encoder=lambda: shared_embedder(model, chosen),
+            report=report,
+            force=force,
+        )
+    _tell(result)
+
+
+def _tell(result: "BuildResult") -> None:
+    for name, reason in (*result.skipped, *result.problems)[:_SHOWN]:
+        typer.echo(f"{name}: {' '.join(reason.split())}", err=True)
+    more = len(result.skipped) + len(result.problems) - _SHOWN
+    if more > 0:
+        typer.echo(f"... and {more} more like these", err=True)
+    if result.left_out and not result.unchanged:
+        endings = ", ".join(f"{count} {ending}" for ending, count in result.left_out)
+        typer.echo(f"Files that are not read: {endings}", err=True)
+    done = "is up to date" if result.unchanged else "built"
+    typer.echo(
+        f"Index {done}: {result.pages} pages, {result.passages} passages, "
+        f"{len(result.skipped)} skipped, {result.seconds:.1f} s, in {result.directory}"
+    )
+
+
+def _directory_name(product: str) -> str:
+    name = re.sub(r"[^\w.-]+", "-", product.strip().lower()).strip("-.")
+    if not name:
+        raise ConfigurationError(f"Product '{product}' makes no directory name: use --out.")
+    return name
