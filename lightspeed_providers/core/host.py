@@ -1,6 +1,7 @@
 """What has to be true of the process before Llama Stack builds its providers."""
 
 import importlib.util
+import logging
 import os
 import sys
 from pathlib import Path
@@ -20,6 +21,7 @@ def prepare_host() -> None:
     Raises a `ConfigurationError` in one line where the state directory can't be written.
     """
     _show_our_errors_in_one_line()
+    _show_what_engines_say()
     state = state_dir()
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -48,6 +50,13 @@ def _provide_tokenizer(cache: Path) -> None:
         being_written.write_bytes(packaged.read_bytes())
         being_written.replace(cached)
     os.environ["TIKTOKEN_CACHE_DIR"] = str(cache)
+
+
+def _show_what_engines_say() -> None:
+    """Let engines log at INFO: the host does so only for loggers that it knows by category."""
+    engines = logging.getLogger("lightspeed_providers")
+    if engines.level == logging.NOTSET:
+        engines.setLevel(logging.INFO)
 
 
 def _show_our_errors_in_one_line() -> None:

@@ -7,13 +7,18 @@ _LEAST_WEIGHT = 0.3
 """No side is ever silenced: a lucky spread must not hide what the other one found."""
 
 
-def fuse(dense: Mapping[int, float], keyword: Mapping[int, float]) -> dict[int, float]:
+def fuse(
+    dense: Mapping[int, float], keyword: Mapping[int, float], *, exact: bool
+) -> dict[int, float]:
     """Return a score from 0 to 1 for each candidate, best first.
 
     Each side is scaled to its own range and weighted by how far its best hit stands out from the
-    rest of its list; rank fusion loses where one side is weak.
+    rest of its list; rank fusion loses where one side is weak. A question that names an exact
+    identifier leans on the words, as vectors of look-alike names are all near each other.
     """
     weight = _dense_weight(list(dense.values()), list(keyword.values()))
+    if exact and keyword:
+        weight = min(weight, _LEAST_WEIGHT)
     dense, keyword = _scaled(dense), _scaled(keyword, least=0.0)
     fused = {
         position: weight * dense.get(position, 0.0) + (1 - weight) * keyword.get(position, 0.0)
@@ -27,7 +32,9 @@ def _dense_weight(dense: Sequence[float], keyword: Sequence[float]) -> float:
         return 1.0
     if not dense:
         return 0.0
-    dense_stands_out, keyword_stands_out = _prominence(dense), _prominence(keyword)
+    # What has none of the words scores nothing: a rare word then stands out as it should.
+    silent = [0.0] * (len(dense) - len(keyword))
+    dense_stands_out, keyword_stands_out = _prominence(dense), _prominence([*keyword, *silent])
     total = dense_stands_out + keyword_stands_out
     weight = dense_stands_out / total if total else 0.5
     return min(max(weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)

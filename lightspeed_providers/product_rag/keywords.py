@@ -4,6 +4,7 @@ import re
 
 _MOST_TERMS = 32
 _MOST_CHARACTERS = 4000
+_IDENTIFIER = re.compile(r"\w_\w|\w{2,}\.\w{2,}|--\w|[a-z][A-Z]")
 _TERM = re.compile(r"\w+(?:[.\-]\w+)*")
 _COMMON = """
     a about an and any are as at be by can could did do does for from get give had has have how
@@ -22,3 +23,8 @@ def match_expression(text: str) -> str | None:
     telling = [term for term in terms if term not in _COMMON] or list(terms)
     # Nothing in a term can end the quotes, so no word is an operator.
     return " OR ".join(f'"{term}"' for term in telling[:_MOST_TERMS]) or None
+
+
+def names_identifier(text: str) -> bool:
+    """Whether a text holds a name of code, as a setting, a dotted path or a flag."""
+    return _IDENTIFIER.search(text[:_MOST_CHARACTERS]) is not None

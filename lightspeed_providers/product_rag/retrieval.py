@@ -19,7 +19,7 @@ from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.fusion import fuse
 from lightspeed_providers.product_rag.index.manifest import Manifest
 from lightspeed_providers.product_rag.index.open import Index, Stored
-from lightspeed_providers.product_rag.keywords import match_expression
+from lightspeed_providers.product_rag.keywords import match_expression, names_identifier
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +70,8 @@ class Retriever:
             if dense and best_cosine >= min_cosine:
                 keyword = self._keyword_hits(query, max(_CANDIDATES, k), errors)
                 dense |= self._index.cosines(vector, [p for p in keyword if p not in dense])
-                chosen = tuple(self._choose(fuse(dense, keyword), k, max_tokens))
+                fused = fuse(dense, keyword, exact=names_identifier(query))
+                chosen = tuple(self._choose(fused, k, max_tokens))
         except sqlite3.Error as fault:
             raise UnavailableError(
                 f"Index '{self._index.directory.name}' can't be read ({type(fault).__name__}): "

@@ -134,6 +134,7 @@ class LightspeedResponsesImpl(Responses):
             self.config.profile.system_prompt,
             may_request=not self.config.disable_query_system_prompt,
         )
+        await self._check_guardrails(request)
         wanted = request.model == self.config.model_alias
         model = self.config.default_model if wanted else request.model
         return OpenTurn(
@@ -169,6 +170,18 @@ class LightspeedResponsesImpl(Responses):
             raise RequestTooLargeError(
                 f"`input` has {size} characters and at most {self.config.max_question_chars} are "
                 "taken: shorten it, or raise `max_question_chars`."
+            )
+
+    async def _check_guardrails(self, request: CreateResponseRequest) -> None:
+        """Refuse unknown shields before the first event; the stock loop finds them after it."""
+        named = {g if isinstance(g, str) else g.type for g in request.guardrails or []}
+        if not named:
+            return
+        known = {s.identifier for s in (await self._deps[Api.shields].list_shields()).data}
+        for shield in sorted(named - known):
+            raise InvalidRequestError(
+                f"Shield '{shield}' in `guardrails` does not exist: "
+                f"choose from {', '.join(sorted(known))}."
             )
 
     async def _model(self, name: str) -> Any:  # Any: the host's model resource

@@ -31,7 +31,7 @@ from lightspeed_providers.core.errors import (
     UnavailableError,
 )
 from lightspeed_providers.core.model_packages import DEFAULT_LANGUAGE_MODEL, language_model_path
-from lightspeed_providers.llama_cpp import get_provider_impl
+from lightspeed_providers.llama_cpp import get_provider_impl, server
 from lightspeed_providers.llama_cpp.config import LlamaCppConfig
 from lightspeed_providers.llama_cpp.llama_cpp import LlamaCppImpl
 from lightspeed_providers.llama_cpp.sampling import defaults_for
@@ -198,10 +198,14 @@ async def test_the_loop_goes_on_while_the_model_loads(
         while not answer.done():
             await asyncio.sleep(0.005)
             longest, last = max(longest, time.monotonic() - last), time.monotonic()
-        assert (await answer).startswith("http://127.0.0.1:")
+        url = await answer
+        assert url.startswith("http://127.0.0.1:")
         assert longest < 0.5
         os.kill(impl._server.pid, signal.SIGSTOP)
-        monkeypatch.setattr("lightspeed_providers.llama_cpp.server._PROBE_S", 0.2)
+        monkeypatch.setattr(server, "_PROBE_S", 0.2)
+        # A process with many threads takes time to stop.
+        while await server._answers(url):  # noqa: ASYNC110  # it sets no event
+            await asyncio.sleep(0.01)
         with pytest.raises(UnavailableError, match="did not answer within"):
             await impl.openai_chat_completion(request())
     finally:
@@ -273,7 +277,11 @@ class Recorder(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "text/event-stream")
         self.end_headers()
         if body["messages"][0]["content"] != "Silence":
-            choice = {"index": 0, "finish_reason": "stop", "delta": {"content": "ok"}}
+            choice = {
+                "index": 0,
+                "finish_reason": "stop",
+                "delta": {"role": "assistant", "content": "ok"},
+            }
             chunk = {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": MODEL}
             self.wfile.write(b"data: %s\n\n" % json.dumps({**chunk, "choices": [choice]}).encode())
         self.wfile.write(b"data: [DONE]\n\n")
@@ -282,9 +290,9 @@ class Recorder(BaseHTTPRequestHandler):
 
 
 async def test_another_server_gets_the_defaults_that_the_request_lacks() -> None:
-    server = HTTPServer(("127.0.0.1", 0), Recorder)
-    Thread(target=server.serve_forever, daemon=True).start()
-    impl = await provider(LlamaCppConfig(url=f"http://127.0.0.1:{server.server_port}/v1/"))
+    other = HTTPServer(("127.0.0.1", 0), Recorder)
+    Thread(target=other.serve_forever, daemon=True).start()
+    impl = await provider(LlamaCppConfig(url=f"http://127.0.0.1:{other.server_port}/v1/"))
     answer = await impl.openai_chat_completion(request("Hello"))
     assert answer.choices[0].message.content == "ok"
     await impl.openai_chat_completion(
@@ -292,8 +300,8 @@ async def test_another_server_gets_the_defaults_that_the_request_lacks() -> None
     )
     with pytest.raises(UnavailableError, match="said nothing"):
         await impl.openai_chat_completion(request("Silence"))
-    server.shutdown()
-    server.server_close()
+    other.shutdown()
+    other.server_close()
     plain, own, _ = Recorder.asked
     assert plain["temperature"] == 0
     assert plain["max_tokens"] == 200
