@@ -23,7 +23,7 @@ from pathlib import Path
 
 import httpx
 
-QUESTION = "How do I add a field to a model?"
+QUESTION = "How do I create a superuser?"
 START_TIMEOUT_S = 180
 REST_S = 10
 

@@ -8,7 +8,6 @@ from llama_stack.core.datatypes import (
     Provider,
     QualifiedModel,
     SafetyConfig,
-    ShieldInput,
     VectorStoresConfig,
 )
 from llama_stack.distributions.starter.starter import get_remote_inference_providers
@@ -16,6 +15,7 @@ from llama_stack.distributions.template import DistributionTemplate, RunConfigSe
 from llama_stack.providers.inline.file_processor.pypdf.config import PyPDFFileProcessorConfig
 from llama_stack.providers.inline.files.localfs.config import LocalfsFilesImplConfig
 from llama_stack.providers.inline.vector_io.faiss.config import FaissVectorIOConfig
+from llama_stack_api import ShieldInput
 
 from lightspeed_providers.embeddings.config import LightspeedEmbeddingsConfig
 from lightspeed_providers.llama_cpp.config import LlamaCppConfig

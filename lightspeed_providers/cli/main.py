@@ -64,7 +64,7 @@ def ask(
 ) -> None:
     """Ask the assistant: the answer streams to the terminal, then come its sources.
 
-    Example: `lightspeed ask "How do I add a field to a model?"`
+    Example: `lightspeed ask "How do I create a superuser?"`
     """
     from lightspeed_providers.cli.ask import ask as run
 

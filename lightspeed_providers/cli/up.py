@@ -91,7 +91,7 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
 def _say_ready(port: int) -> None:
     address = f"http://{HOST}:{port}"
     option = "" if port == 8321 else f" --url {address}"
-    line = f'{_command()} ask "How do I add a field to a model?"{option}'
+    line = f'{_command()} ask "How do I create a superuser?"{option}'
     _out.print(f"\n[bold green]Ready[/] on {address}. In another terminal:\n")
     _out.print(f"    {line}\n", soft_wrap=True)
 

@@ -15,6 +15,11 @@ class LightspeedError(Exception):
         if status_code is not None:
             self.status_code = status_code
 
+    @property
+    def body(self) -> dict[str, str]:
+        """The error as a provider's client has it; Llama Stack logs those without a stack trace."""
+        return {"code": "server_error", "message": str(self)}
+
 
 class InvalidRequestError(LightspeedError):
     """The request breaks a rule that the client can mend."""

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from types import TracebackType
 
+from lightspeed_providers.core.devices import share_cores
 from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
 from lightspeed_providers.core.paths import state_dir
 
@@ -20,6 +21,7 @@ def prepare_host() -> None:
 
     Raises a `ConfigurationError` in one line where the state directory can't be written.
     """
+    share_cores()
     _show_our_errors_in_one_line()
     _show_what_engines_say()
     state = state_dir()
@@ -82,6 +84,11 @@ def _start_fault(fault: BaseException) -> str | None:
     """Return what a fault that stops the start has to say in one line, if it is ours."""
     if isinstance(fault, LightspeedError):
         return str(fault)
+    if isinstance(fault, ModuleNotFoundError):
+        return (
+            f"Package '{fault.name}' is missing, which a provider that is switched on needs: "
+            "install it into this environment, or unset the provider's variable."
+        )
     missing = getattr(fault.args[0], "value", None) if fault.args else None
     if isinstance(fault, KeyError) and missing in ("transcripts", "readiness"):
         # Llama Stack found no description of our APIs where `external_apis_dir` points.

@@ -51,6 +51,11 @@ class LlamaCppConfig(RemoteInferenceProviderConfig):
         description="A Jinja chat template; by default the model's own, and for the packaged base "
         "model a plain question-answer one.",
     )
+    preload_for: str | None = Field(
+        default=None,
+        description="The model that answers by default, as `provider/model`. Where it is another "
+        "one, this one is loaded on its first request instead of at start.",
+    )
     load_timeout_s: float = Field(
         default=60.0, gt=0, description="Seconds that a request waits for the model to be loaded."
     )
@@ -60,7 +65,7 @@ class LlamaCppConfig(RemoteInferenceProviderConfig):
         description="Seconds without a byte from the model until a request fails.",
     )
 
-    @field_validator("url", mode="before")
+    @field_validator("url", "preload_for", mode="before")
     @classmethod
     def _empty_is_absent(cls, url: str | None) -> str | None:
         return url or None
@@ -71,4 +76,5 @@ class LlamaCppConfig(RemoteInferenceProviderConfig):
         return {
             "model": f"${{env.LLAMA_CPP_MODEL:={DEFAULT_LANGUAGE_MODEL}}}",
             "url": "${env.LLAMA_CPP_URL:=}",
+            "preload_for": "${env.LIGHTSPEED_MODEL:=}",
         }

@@ -79,8 +79,9 @@ class LlamaCppImpl(OpenAIMixin):
         if not self._is_base_model:
             language_model_path(self.config.model)  # a wrong path stops the start
         self._server = LlamaServer(self._settings(), self.config.load_timeout_s)
-        self._server.start_loading()
-        logger.info("Loading the language model", model=self.config.model)
+        if self._answers_by_default:
+            self._server.start_loading()
+            logger.info("Loading the language model", model=self.config.model)
 
     async def shutdown(self) -> None:
         """End the server that was started."""
@@ -97,7 +98,9 @@ class LlamaCppImpl(OpenAIMixin):
         state = next((c for c in board.components() if c.name == COMPONENT), None)
         if state is not None and state.state is State.READY:
             return HealthResponse(status=HealthStatus.OK)
-        message = state.message if state is not None else "not started"
+        if state is None:
+            return HealthResponse(status=HealthStatus.OK, message="loads on its first request")
+        message = state.message
         return HealthResponse(status=HealthStatus.ERROR, message=message)
 
     def get_base_url(self) -> str:
@@ -182,6 +185,12 @@ class LlamaCppImpl(OpenAIMixin):
         raise NotImplementedError(
             f"Model '{self.model_id}' does not rerank: ask a reranking model."
         )
+
+    @property
+    def _answers_by_default(self) -> bool:
+        wanted = self.config.preload_for
+        # An id of Llama Stack's own for this provider is known only after this start.
+        return wanted is None or wanted.partition("/")[2] == self.model_id
 
     @property
     def model_id(self) -> str:

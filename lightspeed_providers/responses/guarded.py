@@ -15,6 +15,7 @@ from llama_stack_api import (
     OpenAIChatCompletion,
     OpenAIChatCompletionChunk,
     OpenAIChatCompletionRequestWithExtraBody,
+    OpenAIChatCompletionUsage,
     OpenAIChoiceDelta,
     OpenAIChunkChoice,
     OpenAIMessageParam,
@@ -24,6 +25,7 @@ from llama_stack_api import (
 
 from lightspeed_providers.core.verdicts import Direction, ShieldRunner
 from lightspeed_providers.responses.checkpoints import Checkpoints
+from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.prompts import documentation, question_with_passages
 from lightspeed_providers.responses.request_texts import text_of
@@ -57,8 +59,8 @@ class GuardedInference:
                 await _for_model(params, turn, runner)
             )
         except Exception as fault:
-            turn.fault = fault
-            raise
+            turn.fault = as_error(fault, turn.model)
+            raise turn.fault from fault
         return self._guarded(cast(AsyncIterator[OpenAIChatCompletionChunk], upstream), turn, runner)
 
     async def openai_chat_completions_with_reasoning(
@@ -86,8 +88,8 @@ class GuardedInference:
                     turn.input_tokens = turn.output_tokens = 0
                     return
         except Exception as fault:
-            turn.fault = fault
-            raise
+            turn.fault = as_error(fault, turn.model)
+            raise turn.fault from fault
         finally:
             close = getattr(upstream, "aclose", None)
             if close is not None:
@@ -262,7 +264,10 @@ def _without_text(chunk: OpenAIChatCompletionChunk) -> OpenAIChatCompletionChunk
 
 
 def _finish_chunk(chunk: OpenAIChatCompletionChunk) -> OpenAIChatCompletionChunk:
-    return _rewritten(chunk, {"content": None, "tool_calls": None}, finish_reason="stop")
+    """Return the end of a refusal, which costs no tokens (see the Lightspeed contract)."""
+    finish = _rewritten(chunk, {"content": None, "tool_calls": None}, finish_reason="stop")
+    usage = OpenAIChatCompletionUsage(prompt_tokens=0, completion_tokens=0, total_tokens=0)
+    return finish.model_copy(update={"usage": usage})
 
 
 def _rewritten(

@@ -4,6 +4,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.turns import Outcome, Passage, Turn
 from lightspeed_providers.core.verdicts import Action, Verdict
 from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
@@ -22,9 +23,9 @@ class OpenTurn:
     prompt: str
     prompt_version: str
     model_requested: str
+    model: str
     question: str
     streamed: bool
-    model: str | None = None
     provider: str | None = None
     conversation_id: str | None = None
     previous_response_id: str | None = None
@@ -35,7 +36,7 @@ class OpenTurn:
     passages: tuple[Passage, ...] = ()
     verdicts: list[Verdict] = field(default_factory=list)
     refusal: str | None = None
-    fault: Exception | None = None
+    fault: LightspeedError | None = None
     input_tokens: int = 0
     output_tokens: int = 0
     received_at: datetime = field(default_factory=_now)

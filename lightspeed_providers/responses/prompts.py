@@ -35,10 +35,14 @@ def question_with_passages(question: str, passages: Sequence[Passage]) -> str:
 
 
 def documentation(passages: Sequence[Passage]) -> str:
-    """Return passages as numbered text for a model."""
+    """Return passages, given best first, as numbered text that ends with the best.
+
+    Small models copy from what stands nearest to the question.
+    """
     if not passages:
         return f"Documentation:\n\n{NOTHING_FOUND}"
-    numbered = (f"[{n}] {_address(p)}\n{p.content}" for n, p in enumerate(passages, start=1))
+    weakest_first = reversed(passages)
+    numbered = (f"[{n}] {_address(p)}\n{p.content}" for n, p in enumerate(weakest_first, start=1))
     return "Documentation:\n\n" + "\n\n".join(numbered)
 
 

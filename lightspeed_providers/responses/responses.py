@@ -19,7 +19,6 @@ from llama_stack_api import (
     ListResponseInputItemsRequest,
     ListResponsesRequest,
     OpenAIDeleteResponseObject,
-    OpenAIResponseError,
     OpenAIResponseObject,
     OpenAIResponseObjectStream,
     OpenAIUserMessageParam,
@@ -116,7 +115,7 @@ class LightspeedResponsesImpl(Responses):
                 governed.model_copy(update={"stream": True})
             )
         except Exception as fault:
-            error = as_error(fault, turn.model_requested)
+            error = as_error(fault, turn.model)
             if request.store is not False:
                 await self._record(turn, Outcome.ERROR, str(error))
             raise error from fault
@@ -144,7 +143,7 @@ class LightspeedResponsesImpl(Responses):
             prompt_version=prompt_version(prompt),
             model_requested=request.model,
             model=model,
-            provider=(await self._model(model)).provider_id,
+            provider=await self._provider_of(model),
             question=question_of(texts),
             streamed=bool(request.stream),
             conversation_id=request.conversation,
@@ -184,13 +183,21 @@ class LightspeedResponsesImpl(Responses):
                 f"choose from {', '.join(sorted(known))}."
             )
 
-    async def _model(self, name: str) -> Any:  # Any: the host's model resource
-        models = (await self._deps[Api.models].list_models()).data
-        chat = {m.identifier: m for m in models if m.model_type == "llm"}
-        if name in chat:
-            return chat[name]
+    async def _provider_of(self, model: str) -> str:
+        """Return the id of the provider that a model belongs to, or say which models there are.
+
+        As in Llama Stack, a provider may know more models than it has listed, or not be up yet.
+        """
+        table = self._deps[Api.models]
+        listed = {m.identifier: m for m in (await table.list_models()).data}
+        chat = {name: m for name, m in listed.items() if m.model_type == "llm"}
+        if model in chat:
+            return str(chat[model].provider_id)
+        provider = model.partition("/")[0]
+        if model not in listed and provider != model and provider in table.impls_by_provider_id:
+            return provider
         offered = ", ".join([self.config.model_alias, *sorted(chat)][:20])
-        raise NotFoundError(f"Model '{name}' does not exist here: choose one of {offered}.")
+        raise NotFoundError(f"Model '{model}' does not exist here: choose one of {offered}.")
 
     async def _shields(self) -> ShieldRunner:
         try:
@@ -276,26 +283,15 @@ class LightspeedResponsesImpl(Responses):
                 if event.type == "response.created":
                     turn.response_id = event.response.id
                     self._going_on[event.response.id] = turn
-                if event.type in TERMINAL:
-                    event = self._with_clear_fault(event, turn)
-                    if open_:
-                        open_ = False
-                        await self._record_response(turn, event.response)
+                if event.type in TERMINAL and open_:
+                    open_ = False
+                    await self._record_response(turn, event.response)
                 for out in cited.of(event, turn.documents):
                     yield out
         finally:
             self._going_on.pop(turn.response_id or "", None)
             if open_:
                 self._record_soon(turn)
-
-    def _with_clear_fault(self, event: Any, turn: OpenTurn) -> Any:  # Any: event classes
-        if event.type != "response.failed" or turn.fault is None:
-            return event
-        line = str(as_error(turn.fault, turn.model_requested))
-        failed = event.response.model_copy(
-            update={"error": OpenAIResponseError(code="server_error", message=line)}
-        )
-        return event.model_copy(update={"response": failed})
 
     async def _in_background(
         self, request: CreateResponseRequest, turn: OpenTurn
@@ -406,7 +402,7 @@ async def _last_response(events: AsyncIterator[Any], turn: OpenTurn) -> OpenAIRe
     """Return the final response of a stream, or raise what failed it."""
     async for event in events:
         if event.type == "response.failed":
-            raise as_error(turn.fault, turn.model_requested)
+            raise turn.fault or as_error(None, turn.model)
         if event.type in TERMINAL:
             return cast(OpenAIResponseObject, event.response)
-    raise as_error(None, turn.model_requested)
+    raise as_error(None, turn.model)

@@ -37,6 +37,17 @@ represents a database column::
     class Book(models.Model):
         title = models.CharField(max_length=100)
 """,
+    "auth.rst": """\
+==============
+Authentication
+==============
+
+Creating superusers
+===================
+
+Create a superuser with the ``createsuperuser`` command of ``manage.py``. It asks for
+a name, an e-mail address and a password.
+""",
     "views.rst": """\
 =====
 Views
@@ -63,7 +74,7 @@ between runs, which skips creating it again.
 
 @pytest.fixture(scope="session")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with three pages of documentation of our own writing."""
+    """A directory with four pages of documentation of our own writing."""
     source = tmp_path_factory.mktemp("docs")
     for name, text in DOCS.items():
         (source / name).write_text(text)

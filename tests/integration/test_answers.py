@@ -130,6 +130,7 @@ def test_a_question_that_a_shield_blocks_is_refused_without_asking_the_model(
         assert blocking[0]["shield"] == shield
         assert text_of(response) == blocking[0]["message"]
         assert turn["input_tokens"] == turn["output_tokens"] == 0
+        assert response["usage"]["total_tokens"] == 0
         assert turn["passages"] == []
         assert "referenced_documents" not in (response["metadata"] or {})
         assert response["output"][-1]["content"][0]["annotations"] == []

@@ -50,10 +50,12 @@ def test_a_prompt_is_refused_where_customizing_is_disabled() -> None:
     assert effective_prompt("", "profile", may_request=False) == "profile"
 
 
-def test_passages_reach_the_model_numbered_with_their_headings() -> None:
-    message = question_with_passages("What is a field?", [passage()])
+def test_passages_reach_the_model_numbered_with_their_headings_the_best_last() -> None:
+    weaker = passage(heading_path=(), content="Models hold data.")
+    message = question_with_passages("What is a field?", [passage(), weaker])
     assert message == (
-        "Documentation:\n\n[1] Models › Fields\nA field is a class attribute.\n\n"
+        "Documentation:\n\n[1] Models\nModels hold data.\n\n"
+        "[2] Models › Fields\nA field is a class attribute.\n\n"
         "Question: What is a field?"
     )
     assert NOTHING_FOUND in question_with_passages("What is a field?", [])

@@ -18,7 +18,7 @@ from conftest import ROOT, build_small_index
 from llama_stack_client import LlamaStackClient
 from openai import OpenAI
 
-QUESTION = "How do I add a field to a model?"
+QUESTION = "How do I create a superuser?"
 OFF_TOPIC = "What is a good recipe for apple pie?"
 BIN = Path(sys.executable).parent
 START_TIMEOUT_S = 120
@@ -131,7 +131,7 @@ def test_the_readmes_command_line_answers_with_sources(server: Server) -> None:
     answer = server.run("bash", "-c", command.replace(".venv/bin/", f"{BIN}/"))
     said, _, sources = answer.stdout.partition("\nSources:\n")
     assert said.strip()
-    assert "Models  https://docs.example/5.2/models/#adding-a-field" in sources
+    assert "Authentication  https://docs.example/5.2/auth/#creating-superusers" in sources
 
 
 def test_the_readmes_curl_answers(server: Server) -> None:
@@ -244,7 +244,7 @@ def test_logs_hold_no_text_of_users(server: Server) -> None:
     secret = "zebrafish-4711"
     httpx.post(
         f"{server.url}/v1/responses",
-        json={"model": "lightspeed", "input": f"How do I name a model {secret}?"},
+        json={"model": "lightspeed", "input": f"How do I create a superuser named {secret}?"},
         timeout=90,
     ).raise_for_status()
     assert secret not in server.log

@@ -2,22 +2,26 @@
 
 import json
 import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
 from lightspeed_providers.core.paths import state_dir
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.index.manifest import Manifest, read_manifest, verify_file
 
 _COLUMN_WEIGHTS = "2.0, 4.0, 1.0"
 """Of title, headings and content in BM25."""
+_CONNECTIONS = 4
+"""Searches that read texts at one time; the others wait for their milliseconds."""
+_PATIENCE_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +47,10 @@ class Index:
         self.directory = directory
         self.manifest = manifest
         self._vectors = vectors  # Any: faiss has no types
-        self._texts = texts
-        self._connections: list[sqlite3.Connection] = []
-        self._local = threading.local()
-        self._lock = threading.Lock()
+        # All opened now: the files may be replaced while this index is in use.
+        self._connections: SimpleQueue[sqlite3.Connection] = SimpleQueue()
+        for _ in range(_CONNECTIONS):
+            self._connections.put(_connect(texts))
 
     def nearest(self, vector: NDArray[np.float32], k: int) -> dict[int, float]:
         """Return the positions of the k most similar passages with their cosines, best first."""
@@ -63,30 +67,28 @@ class Index:
 
     def matching(self, expression: str, k: int) -> dict[int, float]:
         """Return the k best passages for an FTS5 expression with their BM25 scores, best first."""
-        rows = self._connection().execute(
+        rows = self._rows(
             f"SELECT rowid, -bm25(words, {_COLUMN_WEIGHTS}) FROM words "  # noqa: S608 # constants
             "WHERE words MATCH ? ORDER BY 2 DESC, 1 LIMIT ?",
             (expression, k),
         )
-        return dict(rows.fetchall())
+        return dict(rows)
 
     def stored(self, positions: Iterable[int]) -> dict[int, Stored]:
         """Return the passages at these positions."""
         wanted = list(positions)
         marks = ", ".join("?" * len(wanted))
-        rows = self._connection().execute(
+        rows = self._rows(
             f"SELECT * FROM passages WHERE position IN ({marks})",  # noqa: S608 # question marks
             wanted,
         )
         return {row[0]: self._stored(row[1:]) for row in rows}
 
     def close(self) -> None:
-        """Close every thread's connection."""
-        with self._lock:
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
-            self._local = threading.local()
+        """Close the files, after the searches that run."""
+        with suppress(Empty):
+            for _ in range(_CONNECTIONS):
+                self._connections.get(timeout=_PATIENCE_S).close()
 
     def _stored(self, row: tuple[Any, ...]) -> Stored:  # Any: what SQLite answers
         passage_id, document_id, title, heading_path, doc_url, content, tokens = row
@@ -103,22 +105,32 @@ class Index:
         )
         return Stored(passage, tokens)
 
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is None:
-            # Each thread uses its own; only `close` comes from another one.
-            connection = sqlite3.connect(
-                f"{self._texts.as_uri()}?mode=ro&immutable=1", uri=True, check_same_thread=False
-            )
-            with self._lock:
-                self._local.connection = connection
-                self._connections.append(connection)
-        return connection
+    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:  # Any: SQLite's values
+        try:
+            connection = self._connections.get(timeout=_PATIENCE_S)
+        except Empty as fault:
+            raise UnavailableError(
+                f"Index '{self.directory.name}' is closed or too busy: try again."
+            ) from fault
+        try:
+            return connection.execute(statement, values).fetchall()
+        finally:
+            self._connections.put(connection)
 
 
 def open_index(directory: Path, embedding_model: str) -> Index:
     """Return the index of a directory, or say in one line what is wrong with it."""
-    manifest = read_manifest(directory)
+    while True:
+        manifest = read_manifest(directory)
+        try:
+            return _opened(directory, manifest, embedding_model)
+        except ConfigurationError:
+            # A new index may have come between reading its manifest and opening its files.
+            if read_manifest(directory) == manifest:
+                raise
+
+
+def _opened(directory: Path, manifest: Manifest, embedding_model: str) -> Index:
     if not _is_model(embedding_model, manifest.embedding_model):
         raise ConfigurationError(
             f"Index '{directory}' was built with embedding model '{manifest.embedding_model}', "
@@ -139,7 +151,18 @@ def open_index(directory: Path, embedding_model: str) -> Index:
             f"Index '{directory}' holds {vectors.ntotal} vectors of {vectors.d} dimensions, its "
             f"manifest says {manifest.passages} of {manifest.dimension}: build the index again."
         )
-    return Index(directory, manifest, vectors, texts_path)
+    try:
+        return Index(directory, manifest, vectors, texts_path)
+    except sqlite3.Error as fault:
+        raise ConfigurationError(
+            f"Index file '{texts_path}' can't be opened ({fault}): build the index again."
+        ) from fault
+
+
+def _connect(texts: Path) -> sqlite3.Connection:
+    address = f"{texts.as_uri()}?mode=ro&immutable=1"
+    # Used by many threads, never by two at one time.
+    return sqlite3.connect(address, uri=True, check_same_thread=False)
 
 
 def _is_model(configured: str, built_with: str) -> bool:

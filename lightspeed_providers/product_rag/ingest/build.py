@@ -244,7 +244,7 @@ def _cut(file: Path, name: str, *, txt_is_rst: bool, model: str) -> _Cut:
     count = token_counter(model)
     pieces = pieces_of(page, Measure(token_limit(model), count))
     sized = tuple((piece, count(piece.content)) for piece in pieces)
-    return _Cut(name, page.title, sized, page.problems, "" if sized else "no text in it")
+    return _Cut(name, page.title, sized, page.problems)
 
 
 def _passages(cuts: list[_Cut], documentation: Documentation) -> tuple[list[Passage], list[int]]:
@@ -252,7 +252,7 @@ def _passages(cuts: list[_Cut], documentation: Documentation) -> tuple[list[Pass
     tokens: list[int] = []
     product, version = documentation.product, documentation.version
     for cut in cuts:
-        document_id = f"{product}/{version}/{cut.name}".lower().replace(" ", "-")
+        document_id = f"{product.lower().replace(' ', '-')}/{version}/{cut.name}"
         for piece, size in cut.pieces:
             passage_id = _passage_id(document_id, piece)
             if passage_id in passages:  # the same text twice under one heading
@@ -296,5 +296,5 @@ def _embedded(passages: list[Passage], encoder: Encoder, report: Report) -> NDAr
 
 
 def _first_reason(cuts: list[_Cut]) -> str:
-    first = next(cut for cut in cuts if cut.skipped)
-    return f"'{first.name}': {first.skipped}."
+    first = next((cut for cut in cuts if cut.skipped), None)
+    return f"'{first.name}' is {first.skipped}." if first else "every page is empty."

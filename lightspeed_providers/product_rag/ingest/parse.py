@@ -28,7 +28,9 @@ def parse_file(path: Path, name: str, *, txt_is_rst: bool) -> Page:
             return parse_plain_text(text, name)
         return parse_markdown(text, name)
     except Exception as fault:  # parsers fail in many ways on damaged files; the others go on
-        raise UnreadableError(f"the parser failed: {type(fault).__name__}: {fault}") from fault
+        raise UnreadableError(
+            f"too odd for its parser ({type(fault).__name__}: {fault})"
+        ) from fault
 
 
 def _read(path: Path) -> str:
@@ -39,7 +41,7 @@ def _read(path: Path) -> str:
     except UnicodeDecodeError as fault:
         raise UnreadableError(f"not UTF-8 at byte {fault.start}") from fault
     except OSError as fault:
-        raise UnreadableError(fault.strerror or type(fault).__name__) from fault
+        raise UnreadableError(f"unreadable ({fault.strerror or type(fault).__name__})") from fault
     if "\x00" in text:
-        raise UnreadableError("holds NUL characters, so it is not text")
+        raise UnreadableError("not text, it holds NUL characters")
     return text

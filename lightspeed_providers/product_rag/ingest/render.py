@@ -1,5 +1,6 @@
 """docutils nodes as the text that a reader sees."""
 
+import re
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +11,6 @@ from lightspeed_providers.product_rag.ingest.sphinx_markup import described
 
 _SILENT = (
     nodes.comment,
-    nodes.system_message,
     nodes.target,
     nodes.substitution_definition,
     nodes.pending,
@@ -19,6 +19,7 @@ _SILENT = (
     nodes.title,
 )
 _INDENT = "  "
+_WORD = re.compile(r"\w")
 
 
 def blocks_of(node: nodes.Node) -> Iterator[Block]:
@@ -117,6 +118,14 @@ def _footnote(node: nodes.Element) -> Iterator[Block]:
     yield from _marked(f"[{label}] ", (b for c in said for b in blocks_of(c)))
 
 
+def _misunderstood(node: nodes.Element) -> Iterator[Block]:
+    """Keep the source that docutils could not make sense of, without its underlines."""
+    for source in node.children:
+        if isinstance(source, nodes.literal_block):
+            lines = source.astext().split("\n")
+            yield from _text("\n".join(line for line in lines if _WORD.search(line)))
+
+
 def _described(node: nodes.Element) -> Iterator[Block]:
     yield from _headed("\n".join(node["signatures"]), list(_children(node)))
 
@@ -188,6 +197,7 @@ _RENDERERS: tuple[
     (nodes.table, _table),
     (nodes.topic, _topic),
     (nodes.sidebar, _topic),
+    (nodes.system_message, _misunderstood),
     (nodes.footnote, _footnote),
     (nodes.citation, _footnote),
     (nodes.Admonition, _admonition),

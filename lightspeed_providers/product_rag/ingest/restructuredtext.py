@@ -17,13 +17,15 @@ from lightspeed_providers.product_rag.ingest.sphinx_markup import (
     register_unknown,
 )
 
-_SEVERE = 4
+_ERROR = 3
 _NEVER = 5
+_TOLD = 3
+_PROBLEM = re.compile(r"^.*?:(\d+): \(\w+/\d\) (.*)$", re.MULTILINE)
 _AUTOMATIC = re.compile(r"(?:id|section-)\d+")
 
 
 def parse_restructuredtext(text: str, path: str) -> Page:
-    """Return a page; what docutils finds severely wrong is among its problems."""
+    """Return a page; what docutils can't make sense of is kept and told."""
     register()
     register_unknown(text)
     said = io.StringIO()
@@ -37,7 +39,7 @@ def parse_restructuredtext(text: str, path: str) -> Page:
         "auto_id_prefix": "id",  # as Sphinx has it, so that anchors are the same
         "syntax_highlight": "none",
         "smart_quotes": False,
-        "report_level": _SEVERE,
+        "report_level": _ERROR,
         "halt_level": _NEVER,
         "warning_stream": said,
     }
@@ -51,7 +53,16 @@ def parse_restructuredtext(text: str, path: str) -> Page:
             Section(s.heading_path[1:], s.anchor, s.blocks) if s.heading_path else s
             for s in sections
         )
-    return Page(path, title, sections, tuple(said.getvalue().splitlines()[:3]))
+    return Page(path, title, sections, _problems(said.getvalue()))
+
+
+def _problems(said: str) -> tuple[str, ...]:
+    told = [
+        f"line {line}: {what}"
+        for line, what in _PROBLEM.findall(said)
+        if not what.startswith("Undefined substitution")  # Sphinx projects define theirs elsewhere
+    ]
+    return tuple(told[:_TOLD])
 
 
 def _sections(node: nodes.Node, path: tuple[str, ...], anchor: str) -> Iterator[Section]:
