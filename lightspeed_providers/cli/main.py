@@ -37,6 +37,9 @@ def up(
     port: Annotated[
         int, typer.Option(envvar="LLAMA_STACK_PORT", min=1, max=65535, help="Port to listen on.")
     ] = 8321,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Show the server's log instead of filing it.")
+    ] = False,
 ) -> None:
     """Set everything up that is missing, then run the server until Ctrl-C.
 
@@ -45,7 +48,7 @@ def up(
     """
     from lightspeed_providers.cli.up import run
 
-    raise typer.Exit(run(port))
+    raise typer.Exit(run(port, verbose=verbose))
 
 
 @app.command()

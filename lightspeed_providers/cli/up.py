@@ -16,6 +16,7 @@ import httpx
 from rich.console import Console
 
 from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
+from lightspeed_providers.core.paths import state_dir
 
 HOST = "127.0.0.1"
 START_TIMEOUT_S = 300.0
@@ -24,26 +25,45 @@ STOP_TIMEOUT_S = 30.0
 _out = Console(stderr=True, highlight=False)
 
 
-def run(port: int) -> int:
+def run(port: int, *, verbose: bool) -> int:
     """Set up, start the server, say when it is ready; return its exit code when it ends."""
     _check_port(port)
     _set_up()
-    # The console script beside this interpreter, whatever PATH says.
-    llama = Path(sys.executable).with_name("llama")
-    server = subprocess.Popen([str(llama), "stack", "run", "lightspeed", "--port", str(port)])
+    log = None if verbose else state_dir() / "server.log"
+    server = _start(port, log)
     with _forwarded_signals(server):
         try:
             _wait_until_ready(server, port)
+            if server.poll() is None:
+                _say_ready(port, log)
+            code = server.wait()
+        except KeyboardInterrupt:
+            _out.print("Stopping …")
+            code = _stop(server)
         except UnavailableError:
             _stop(server)
             raise
-        if server.poll() is None:
-            _say_ready(port)
-        try:
-            code = server.wait()
-        except KeyboardInterrupt:
-            code = _stop(server)
-    return 0 if code in (0, -signal.SIGINT, -signal.SIGTERM) else code
+    if code in (0, -signal.SIGINT, -signal.SIGTERM):
+        return 0
+    if log is not None:
+        _out.print(f"{_last_line(log)}\nThe server ended with status {code}: see {log}")
+    return code
+
+
+def _start(port: int, log: Path | None) -> subprocess.Popen[bytes]:
+    # The console script beside this interpreter, whatever PATH says.
+    command = [str(Path(sys.executable).with_name("llama")), "stack", "run", "lightspeed"]
+    command += ["--port", str(port)]
+    if log is None:
+        return subprocess.Popen(command)
+    _out.print(f"Starting; the log goes to {log}")
+    with log.open("wb") as output:
+        return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else ""
 
 
 def _set_up() -> None:
@@ -88,12 +108,24 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
     raise UnavailableError(f"The server was not ready after {START_TIMEOUT_S:.0f} s: {reason}.")
 
 
-def _say_ready(port: int) -> None:
+def _say_ready(port: int, log: Path | None) -> None:
     address = f"http://{HOST}:{port}"
+    if log is not None:
+        for model in _models(address):
+            _out.print(model)
     option = "" if port == 8321 else f" --url {address}"
     line = f'{_command()} ask "How do I create a superuser?"{option}'
     _out.print(f"\n[bold green]Ready[/] on {address}. In another terminal:\n")
     _out.print(f"    {line}\n", soft_wrap=True)
+
+
+def _models(address: str) -> Iterator[str]:
+    """Yield a line for each local model and the device that it runs on."""
+    answer = httpx.get(f"{address}/v1/providers", timeout=10, trust_env=False).raise_for_status()
+    for provider in answer.json()["data"]:
+        message = (provider.get("health") or {}).get("message")
+        if provider["provider_id"] in ("llama-cpp", "lightspeed-embeddings") and message:
+            yield f"{provider['provider_id']}: {message}"
 
 
 def _command() -> str:

@@ -32,9 +32,7 @@ def _dense_weight(dense: Sequence[float], keyword: Sequence[float]) -> float:
         return 1.0
     if not dense:
         return 0.0
-    # What has none of the words scores nothing: a rare word then stands out as it should.
-    silent = [0.0] * (len(dense) - len(keyword))
-    dense_stands_out, keyword_stands_out = _prominence(dense), _prominence([*keyword, *silent])
+    dense_stands_out, keyword_stands_out = _prominence(dense), _prominence(keyword)
     total = dense_stands_out + keyword_stands_out
     weight = dense_stands_out / total if total else 0.5
     return min(max(weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)

@@ -661,7 +661,9 @@ def test_identifiers_are_noticed(text: str, names_one: bool) -> None:
 
 def test_fusion_trusts_the_side_that_stands_out() -> None:
     dense = {n: 0.5 - n / 1000 for n in range(50)}
-    assert next(iter(fuse(dense, {40: 12.0, 3: 1.0}, exact=False))) == 40
+    words = {40: 12.0} | {n: 1.0 + n / 100 for n in range(10, 20)}
+    assert next(iter(fuse(dense, words, exact=False))) == 40
+    assert next(iter(fuse(dense, {40: 12.0, 3: 1.0}, exact=True))) == 40
     flat = dict.fromkeys(range(10, 50), 1.0)
     assert next(iter(fuse(dense | {5: 0.9}, flat, exact=False))) == 5
     assert list(fuse(dense, {}, exact=True))[:2] == [0, 1]
