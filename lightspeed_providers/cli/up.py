@@ -120,12 +120,10 @@ def _say_ready(port: int, log: Path | None) -> None:
 
 
 def _models(address: str) -> Iterator[str]:
-    """Yield a line for each local model and the device that it runs on."""
-    answer = httpx.get(f"{address}/v1/providers", timeout=10, trust_env=False).raise_for_status()
-    for provider in answer.json()["data"]:
-        message = (provider.get("health") or {}).get("message")
-        if provider["provider_id"] in ("llama-cpp", "lightspeed-embeddings") and message:
-            yield f"{provider['provider_id']}: {message}"
+    """Yield a line for each local model: its name and the device that it runs on."""
+    answer = httpx.get(f"{address}/readiness", timeout=10, trust_env=False)
+    for component in answer.json()["components"]:
+        yield f"{component['name']}: {component['message']}"
 
 
 def _command() -> str:

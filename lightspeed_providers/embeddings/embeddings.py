@@ -62,7 +62,7 @@ class LightspeedEmbeddingsImpl(InferenceProvider, ModelsProtocolPrivate):
         """Say whether the model is loaded, and if not, why."""
         state = next((c for c in board.components() if c.name == COMPONENT), None)
         if state is not None and state.state is State.READY:
-            return HealthResponse(status=HealthStatus.OK, message=state.message)
+            return HealthResponse(status=HealthStatus.OK)
         message = state.message if state is not None else "not started"
         return HealthResponse(status=HealthStatus.ERROR, message=message)
 

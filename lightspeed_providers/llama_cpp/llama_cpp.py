@@ -97,7 +97,7 @@ class LlamaCppImpl(OpenAIMixin):
         """Say whether the model is loaded, and if not, why."""
         state = next((c for c in board.components() if c.name == COMPONENT), None)
         if state is not None and state.state is State.READY:
-            return HealthResponse(status=HealthStatus.OK, message=state.message)
+            return HealthResponse(status=HealthStatus.OK)
         if state is None:
             return HealthResponse(status=HealthStatus.OK, message="loads on its first request")
         message = state.message

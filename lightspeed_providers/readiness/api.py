@@ -4,6 +4,8 @@ from typing import Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel, Field
 
+from lightspeed_providers.core.readiness import Component
+
 
 class ReadinessStatus(BaseModel):
     """Whether a first answer would succeed."""
@@ -11,6 +13,7 @@ class ReadinessStatus(BaseModel):
     ready: bool
     reason: str = Field(description="One line on what is missing.")
     providers: list[str] = Field(description="Names of the parts that are not ready.")
+    components: list[Component] = Field(description="Every part, and where a model runs.")
 
 
 class LivenessStatus(BaseModel):

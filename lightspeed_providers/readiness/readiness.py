@@ -13,7 +13,10 @@ class LightspeedReadinessImpl(Readiness):
         waiting = board.waiting_for()
         reason = "; ".join(_line(component) for component in waiting) or "All parts are ready"
         return ReadinessStatus(
-            ready=not waiting, reason=reason, providers=[component.name for component in waiting]
+            ready=not waiting,
+            reason=reason,
+            providers=[component.name for component in waiting],
+            components=list(board.components()),
         )
 
     async def liveness(self) -> LivenessStatus:
