@@ -47,7 +47,9 @@ class Screening(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    text: str = Field(description="The text with replacements made; not for use when blocked.")
+    text: str = Field(
+        description="The text with replacements made; a blocked one may only be recorded."
+    )
     verdicts: tuple[Verdict, ...] = ()
 
     @property

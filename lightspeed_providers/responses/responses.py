@@ -2,7 +2,8 @@
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine
+from contextlib import aclosing
 from typing import Any, cast
 
 from llama_stack.core.request_headers import get_authenticated_user
@@ -58,6 +59,8 @@ _FINAL = {
     "failed": Outcome.ERROR,
     "cancelled": Outcome.INTERRUPTED,
 }
+NOT_SCREENED = "[not screened]"
+"""Stands for a question in the record until the shields have seen it."""
 _HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
 
 
@@ -121,13 +124,13 @@ class LightspeedResponsesImpl(Responses):
             raise error from fault
         governed_events = self._govern(events, turn, recorded=request.store is not False)
         if request.stream:
-            return governed_events
+            return await _begun(governed_events, turn)
         return await _last_response(governed_events, turn)
 
     async def _admit(self, request: CreateResponseRequest) -> OpenTurn:
         """Return the open turn of a request that may be answered; nothing costly has been done."""
         texts = input_texts(request)
-        self._check_size(texts)
+        self._check_size(texts, request.instructions or "")
         prompt = effective_prompt(
             request.instructions,
             self.config.profile.system_prompt,
@@ -144,7 +147,7 @@ class LightspeedResponsesImpl(Responses):
             model_requested=request.model,
             model=model,
             provider=await self._provider_of(model),
-            question=question_of(texts),
+            question=NOT_SCREENED,
             streamed=bool(request.stream),
             conversation_id=request.conversation,
             previous_response_id=request.previous_response_id,
@@ -161,14 +164,15 @@ class LightspeedResponsesImpl(Responses):
             update={"model": turn.model, "instructions": turn.prompt, TURN: (turn, runner)}
         )
 
-    def _check_size(self, texts: list[InputText]) -> None:
+    def _check_size(self, texts: list[InputText], instructions: str) -> None:
         if not any(t.text.strip() for t in texts):
             raise InvalidRequestError("`input` holds no text: send the user's question in it.")
-        size = sum(len(t.text) for t in texts)
+        size = sum(len(t.text) for t in texts) + len(instructions)
         if size > self.config.max_question_chars:
             raise RequestTooLargeError(
-                f"`input` has {size} characters and at most {self.config.max_question_chars} are "
-                "taken: shorten it, or raise `max_question_chars`."
+                f"The request has {size} characters and at most "
+                f"{self.config.max_question_chars} are taken: shorten it, or raise "
+                "`max_question_chars`."
             )
 
     async def _check_guardrails(self, request: CreateResponseRequest) -> None:
@@ -229,14 +233,14 @@ class LightspeedResponsesImpl(Responses):
         """Return the request with replacements made; shields and retrieval run at one time."""
         texts = input_texts(request)
         history = await self._history(request, texts)
-        question = turn.question
+        question = question_of(texts)
         screened, (passages, verdicts) = await both(
             _screen_all(texts, history, runner), self._retrieve(question, turn, runner)
         )
         rewritten: dict[InputText, str] = {}
         for text, result in screened:
             turn.judged(result.verdicts)
-            if result.blocked_by is None and result.text != text.text:
+            if result.text != text.text:
                 rewritten[text] = result.text
         cleared = with_texts(request, rewritten)
         turn.question = question_of(input_texts(cleared))
@@ -274,7 +278,7 @@ class LightspeedResponsesImpl(Responses):
 
     async def _govern(
         self, events: AsyncIterator[Any], turn: OpenTurn, *, recorded: bool
-    ) -> AsyncIterator[Any]:  # Any: one of the host's event classes
+    ) -> AsyncGenerator[Any]:  # Any: one of the host's event classes
         """Yield the stock loop's events, cited; the turn is recorded before its last event."""
         cited = CitedEvents()
         open_ = recorded
@@ -288,6 +292,12 @@ class LightspeedResponsesImpl(Responses):
                     await self._record_response(turn, event.response)
                 for out in cited.of(event, turn.documents):
                     yield out
+        except Exception as fault:
+            error = as_error(fault, turn.model)
+            if open_:
+                open_ = False
+                await self._record(turn, Outcome.ERROR, str(error))
+            raise error from fault
         finally:
             self._going_on.pop(turn.response_id or "", None)
             if open_:
@@ -398,11 +408,27 @@ async def _screen_all(
     return results
 
 
-async def _last_response(events: AsyncIterator[Any], turn: OpenTurn) -> OpenAIResponseObject:
+async def _begun(events: AsyncGenerator[Any], turn: OpenTurn) -> AsyncIterator[Any]:
+    """Return the events once the first has come: a fault before it is an HTTP status, not a 200."""
+    first = await anext(events, None)
+    if first is None:
+        raise as_error(None, turn.model)
+
+    async def all_events() -> AsyncIterator[Any]:
+        async with aclosing(events):
+            yield first
+            async for event in events:
+                yield event
+
+    return all_events()
+
+
+async def _last_response(events: AsyncGenerator[Any], turn: OpenTurn) -> OpenAIResponseObject:
     """Return the final response of a stream, or raise what failed it."""
-    async for event in events:
-        if event.type == "response.failed":
-            raise turn.fault or as_error(None, turn.model)
-        if event.type in TERMINAL:
-            return cast(OpenAIResponseObject, event.response)
+    async with aclosing(events):
+        async for event in events:
+            if event.type == "response.failed":
+                raise turn.fault or as_error(None, turn.model)
+            if event.type in TERMINAL:
+                return cast(OpenAIResponseObject, event.response)
     raise as_error(None, turn.model)

@@ -137,6 +137,16 @@ def test_a_question_that_a_shield_blocks_is_refused_without_asking_the_model(
 
 
 @pytest.mark.block_network
+def test_a_refused_question_is_kept_without_its_personal_data(client: TestClient) -> None:
+    address = "jane.doe@example.org"
+    response = ask(client, f"{OFF_TOPIC} Send it to {address}.")
+    turn = turn_of(client, response)
+    assert turn["outcome"] == "refused"
+    assert "<EMAIL_1>" in turn["question"]
+    assert address not in client.get(f"/v1/responses/{response['id']}/input_items").text
+
+
+@pytest.mark.block_network
 def test_a_client_cannot_switch_the_shields_off(client: TestClient) -> None:
     response = ask(client, OFF_TOPIC, guardrails=[])
     assert turn_of(client, response)["outcome"] == "refused"

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 from collections.abc import AsyncIterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -134,11 +135,10 @@ class SpyingStock:
 
     async def create_openai_response(self, request: CreateResponseRequest) -> AsyncIterator[Any]:
         self.seen = request
-        return self._no_events()
+        return self._one_event()
 
-    async def _no_events(self) -> AsyncIterator[Any]:
-        return
-        yield
+    async def _one_event(self) -> AsyncIterator[Any]:
+        yield SimpleNamespace(type="response.spied")
 
 
 def test_every_field_of_a_request_survives_to_the_stock_provider(
@@ -154,7 +154,7 @@ def test_every_field_of_a_request_survives_to_the_stock_provider(
         monkeypatch.setattr(responses_impl, "_stock", spy)
 
         events = await responses_impl.create_openai_response(request)
-        assert [event async for event in events] == []
+        assert [event.type async for event in events] == ["response.spied"]
 
         assert spy.seen is not None
         for field in CreateResponseRequest.model_fields:

@@ -35,6 +35,16 @@ QUESTION = "How do I add a field to a model?"
             "resp_none",
         ),
         (
+            {"model": "lightspeed", "input": QUESTION, "conversation": f"conv_{'0' * 48}"},
+            404,
+            "conv_0",
+        ),
+        (
+            {"model": "lightspeed", "input": QUESTION, "conversation": "none"},
+            400,
+            "conv_",
+        ),
+        (
             {"model": "lightspeed", "input": QUESTION, "guardrails": ["no_such_shield"]},
             400,
             "no_such_shield",
@@ -103,6 +113,7 @@ def test_a_search_that_fails_is_an_error_and_never_an_ungrounded_answer(
             await responses_impl.create_openai_response(request)
         assert fault.value.status_code == 503
         assert [t.outcome for t in turns] == ["error"]
+        assert QUESTION not in turns[0].question, "it was not screened to the end"
 
     in_server(client, story)
 
