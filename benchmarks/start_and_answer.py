@@ -60,7 +60,7 @@ def server(python: Path, distribution: str, home: Path) -> Iterator[tuple[int, s
     with (home / "server.log").open("wb") as log:
         process = subprocess.Popen(
             [str(python.with_name("llama")), "stack", "run", distribution, "--port", str(port)],
-            env={**os.environ, "HOME": str(home)},
+            env={**os.environ, **tokenizer(), "HOME": str(home)},
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -69,6 +69,14 @@ def server(python: Path, distribution: str, home: Path) -> Iterator[tuple[int, s
         finally:
             process.terminate()
             process.wait(60)
+
+
+def tokenizer() -> dict[str, str]:
+    """Return where tiktoken finds its file without a network, for a server that has none."""
+    from lightspeed_providers.core.host import prepare_host
+
+    prepare_host()
+    return {"TIKTOKEN_CACHE_DIR": os.environ["TIKTOKEN_CACHE_DIR"]}
 
 
 def wait_for(url: str, started: float, pid: int) -> float:
@@ -107,9 +115,12 @@ def main() -> None:
     """Measure both and print a table and their ratio."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--starter-python", type=Path, help="Python that the starter runs with")
-    starter_python = parser.parse_args().starter_python
+    parser.add_argument("--home", type=Path, help="Home with a built demo index, to save time")
+    options = parser.parse_args()
+    starter_python = options.starter_python
     ours_python = Path(sys.executable)
-    with tempfile.TemporaryDirectory() as ours_home, tempfile.TemporaryDirectory() as home:
+    with tempfile.TemporaryDirectory() as fresh, tempfile.TemporaryDirectory() as home:
+        ours_home = str(options.home or fresh)
         env = {**os.environ, "HOME": ours_home}
         for command in ("init", "demo"):
             subprocess.run([str(ours_python.with_name("lightspeed")), command], env=env, check=True)

@@ -26,13 +26,6 @@ def write_user_files() -> Iterator[str]:
         ) from fault
 
 
-def missing_user_files() -> list[Path]:
-    """Return the files that `lightspeed init` has yet to write."""
-    target = Path(EXTERNAL_APIS_DIR).expanduser()
-    wanted = [target / packaged.name for packaged in _packaged_apis()]
-    return [path for path in wanted if not path.exists()]
-
-
 def _packaged_apis() -> list[Traversable]:
     folder = files("llama_stack") / "distributions" / "lightspeed" / "apis.d"
     if not folder.is_dir():

@@ -123,7 +123,10 @@ class Embedder:
         device = choose_device(self._device)
         path = embedding_model_path(self.model)
         from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging as transformers_log
 
+        transformers_log.disable_progress_bar()  # it takes a moment and would tear our own bar
+        transformers_log.set_verbosity_error()
         model = SentenceTransformer(
             path,
             device=device,

@@ -101,7 +101,7 @@ def build_small_index(docs: Path, target: Path) -> None:
         ),
         target,
         model=DEFAULT_EMBEDDING_MODEL,
-        encoder=lambda: shared_embedder(DEFAULT_EMBEDDING_MODEL, "cpu"),
+        encoder=lambda: shared_embedder(DEFAULT_EMBEDDING_MODEL, "auto"),
         report=lambda stage, done, total: None,
     )
 
