@@ -1,6 +1,7 @@
 """`lightspeed ask`: one question over llama-stack-client, streamed to the terminal."""
 
 import json
+import logging
 import sys
 from typing import Any
 
@@ -11,6 +12,7 @@ def ask(question: str, *, url: str, model: str, after: str | None = None) -> int
     """Print the answer as it comes, then its sources; return the exit code."""
     from llama_stack_client import APIConnectionError, APIStatusError, LlamaStackClient
 
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # the client's package lets it chat
     client = LlamaStackClient(base_url=url, max_retries=0)
     request: dict[str, Any] = {"model": model, "input": question, "stream": True}
     if after:

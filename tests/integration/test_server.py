@@ -131,6 +131,7 @@ def test_the_readmes_command_line_answers_with_sources(server: Server) -> None:
     answer = server.run("bash", "-c", command.replace(".venv/bin/", f"{BIN}/"))
     said, _, sources = answer.stdout.partition("\nSources:\n")
     assert said.strip()
+    assert "HTTP Request" not in answer.stderr
     assert "Authentication  https://docs.example/5.2/auth/#creating-superusers" in sources
 
 
