@@ -19,9 +19,13 @@ def main() -> None:
     except (RuntimeError, ValueError) as fault:
         _say({"error": str(fault)})
         sys.exit(1)
-    _say({"url": server.listening_address, "device": device})
-    sys.stdin.read()  # returns when the parent ends, however it ends
-    os._exit(0)  # no answer is worth waiting for any more
+    try:
+        _say({"url": server.listening_address, "device": device})
+        sys.stdin.read()  # returns when the parent ends, however it ends
+    finally:
+        # No answer is worth waiting for any more. An ordinary end could wait for ever: also where
+        # the parent is gone before it was told the address, and that raises.
+        os._exit(0)
 
 
 def _start(settings: dict[str, Any]) -> tuple[Any, str]:  # Any: xllamacpp has no types

@@ -241,6 +241,30 @@ def test_a_signal_ends_a_server_cleanly_also_while_it_loads(
     assert "Traceback" not in other.log
 
 
+def test_up_says_when_it_is_ready_and_ctrl_c_stops_it(server: Server) -> None:
+    port = free_port()
+    up = subprocess.Popen(
+        [str(BIN / "lightspeed"), "up", "--port", str(port)],
+        cwd=server.home,
+        env=server.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert up.stderr is not None
+    said = ""
+    while f"--url http://127.0.0.1:{port}" not in said:
+        line = up.stderr.readline()
+        assert line, said
+        said += line
+    assert f"Ready on http://127.0.0.1:{port}" in said
+    assert re.search(r"embeddings: .* on (cpu|cuda)", said)
+    os.killpg(up.pid, signal.SIGINT)
+    assert up.wait(40) == 0
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", port))
+
+
 def test_logs_hold_no_text_of_users(server: Server) -> None:
     secret = "zebrafish-4711"
     httpx.post(
