@@ -26,6 +26,7 @@ from llama_stack_api import (
     Responses,
     RetrieveResponseRequest,
 )
+from llama_stack_api.common.errors import LlamaStackError
 
 from lightspeed_providers.core.errors import (
     InvalidRequestError,
@@ -137,6 +138,7 @@ class LightspeedResponsesImpl(Responses):
             may_request=not self.config.disable_query_system_prompt,
         )
         await self._check_guardrails(request)
+        await self._check_stores(request)
         wanted = request.model == self.config.model_alias
         model = self.config.default_model if wanted else request.model
         return OpenTurn(
@@ -186,6 +188,17 @@ class LightspeedResponsesImpl(Responses):
                 f"Shield '{shield}' in `guardrails` does not exist: "
                 f"choose from {', '.join(sorted(known))}."
             )
+
+    async def _check_stores(self, request: CreateResponseRequest) -> None:
+        """Refuse unknown vector stores; the stock loop would search nothing and say nothing."""
+        named = [s for tool in request.tools or [] for s in getattr(tool, "vector_store_ids", [])]
+        for store in named:
+            try:
+                await self._deps[Api.vector_io].openai_retrieve_vector_store(store)
+            except (LlamaStackError, ValueError) as fault:
+                raise NotFoundError(
+                    f"Vector store '{store}' does not exist: see `GET /v1/vector_stores`."
+                ) from fault
 
     async def _provider_of(self, model: str) -> str:
         """Return the id of the provider that a model belongs to, or say which models there are.

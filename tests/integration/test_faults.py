@@ -40,6 +40,15 @@ QUESTION = "How do I add a field to a model?"
             "conv_0",
         ),
         (
+            {
+                "model": "lightspeed",
+                "input": QUESTION,
+                "tools": [{"type": "file_search", "vector_store_ids": ["vs_none"]}],
+            },
+            404,
+            "vs_none",
+        ),
+        (
             {"model": "lightspeed", "input": QUESTION, "conversation": "none"},
             400,
             "conv_",
