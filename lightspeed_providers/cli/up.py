@@ -103,7 +103,10 @@ def _wait_until_ready(server: subprocess.Popen[bytes], port: int) -> None:
                 answer = client.get("/readiness")
                 if answer.status_code == httpx.codes.OK:
                     return
-                reason = answer.json().get("reason", reason)
+                status = answer.json()
+                reason = status.get("reason", reason)
+                if any(c["state"] == "failed" for c in status.get("components", [])):
+                    raise UnavailableError(f"The server can't answer. {reason}")
             time.sleep(0.25)
     raise UnavailableError(f"The server was not ready after {START_TIMEOUT_S:.0f} s: {reason}.")
 
