@@ -14,6 +14,7 @@ from llama_stack_api import (
     OpenAIAssistantMessageParam,
     OpenAIChatCompletion,
     OpenAIChatCompletionChunk,
+    OpenAIChatCompletionContentPartTextParam,
     OpenAIChatCompletionRequestWithExtraBody,
     OpenAIChatCompletionUsage,
     OpenAIChoiceDelta,
@@ -220,16 +221,9 @@ def with_passages(
     if isinstance(question.content, str):
         content = question_with_passages(question.content, turn.passages)
     else:
-        part = {"type": "text", "text": documentation(turn.passages)}
+        part = OpenAIChatCompletionContentPartTextParam(text=documentation(turn.passages))
         content = [part, *(question.content or [])]
-    grounded = OpenAIUserMessageParam.model_validate(
-        {**question.model_dump(exclude={"content"}), "content": content}
-        if isinstance(content, str)
-        else {
-            **question.model_dump(exclude={"content"}),
-            "content": [p if isinstance(p, dict) else p.model_dump() for p in content],
-        }
-    )
+    grounded = question.model_copy(update={"content": content})
     return [*messages[:asked], grounded, *messages[asked + 1 :]]
 
 

@@ -12,7 +12,8 @@ from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.responses.checkpoints import Checkpoints
 from lightspeed_providers.responses.citations import referenced_documents
 from lightspeed_providers.responses.faults import as_error
-from lightspeed_providers.responses.guarded import without_refused_turns
+from lightspeed_providers.responses.guarded import with_passages, without_refused_turns
+from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.prompts import (
     NOTHING_FOUND,
     effective_prompt,
@@ -116,6 +117,29 @@ def test_a_refused_exchange_never_reaches_the_model_again() -> None:
     asked = OpenAIUserMessageParam(content="And a view?")
     kept = without_refused_turns([system, *good, *refused, asked], frozenset({REFUSAL}))
     assert kept == [system, *good, asked]
+
+
+def test_passages_come_before_a_question_of_several_parts() -> None:
+    asked = OpenAIUserMessageParam.model_validate(
+        {"role": "user", "content": [{"type": "text", "text": "What is a field?"}]}
+    )
+    turn = OpenTurn(
+        user_id="anonymous",
+        profile="default",
+        prompt="",
+        prompt_version="",
+        model_requested="lightspeed",
+        model="a/model",
+        question="",
+        streamed=False,
+        passages=(passage(),),
+    )
+    [grounded] = with_passages([asked], turn)
+    parts = grounded.model_dump()["content"]
+    assert [p["type"] for p in parts] == ["text", "text"]
+    assert "A field is a class attribute." in parts[0]["text"]
+    assert parts[1]["text"] == "What is a field?"
+    assert len(asked.content) == 1, "the loop's own message was changed in place"
 
 
 @pytest.mark.parametrize(
