@@ -36,6 +36,7 @@ from lightspeed_providers.embeddings.config import LightspeedEmbeddingsConfig
 
 logger = get_logger(name=__name__, category="inference")
 
+_FEW = 8
 _ONLY_EMBEDDINGS = "Provider inline::lightspeed-embeddings only embeds: ask a language model."
 
 
@@ -71,14 +72,19 @@ class LightspeedEmbeddingsImpl(InferenceProvider, ModelsProtocolPrivate):
     ) -> OpenAIEmbeddingsResponse:
         """Return one vector a text, as floats or base64, with the tokens really read."""
         texts = self._texts_of(params)
-        vectors = await self._embedder.embed(texts)
+        embedded = await self._embedder.embed_counted(texts)
+        vectors, tokens = embedded.vectors, embedded.tokens
         if vectors.shape[1] != self.config.embedding_dimension:
             raise UnavailableError(
                 f"Embedding model '{self.config.model}' gives {vectors.shape[1]} numbers and "
                 f"embedding_dimension says {self.config.embedding_dimension}: correct it."
             )
-        tokens = await self._embedder.count_tokens(texts)
-        encoded = await asyncio.to_thread(_encoded, vectors, params.encoding_format == "base64")
+        as_base64 = params.encoding_format == "base64"
+        encoded = (
+            _encoded(vectors, as_base64)
+            if len(texts) <= _FEW  # some 20 µs each, less than a thread would cost
+            else await asyncio.to_thread(_encoded, vectors, as_base64)
+        )
         return OpenAIEmbeddingsResponse(
             data=[OpenAIEmbeddingData(embedding=e, index=i) for i, e in enumerate(encoded)],
             model=params.model,
