@@ -1,33 +1,31 @@
-"""Markdown and plain text as pages."""
+"""Markdown, also as MyST, MkDocs, Docusaurus and GitHub write it, and plain text, as pages."""
 
-import functools
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING
 
-from lightspeed_providers.product_rag.ingest.page import Block, Kind, Page, Section
+from lightspeed_providers.product_rag.ingest.front_matter import front_matter_of
+from lightspeed_providers.product_rag.ingest.myst_blocks import blocks_of, unread_of
+from lightspeed_providers.product_rag.ingest.myst_inline import anchors_in, heading_text
+from lightspeed_providers.product_rag.ingest.myst_parser import Node, parsed
+from lightspeed_providers.product_rag.ingest.page import Block, Page, Section
 
-if TYPE_CHECKING:
-    from markdown_it import MarkdownIt
-    from markdown_it.token import Token
-
-_FRONT_MATTER = re.compile(r"\A---\r?\n.*?\r?\n---\r?\n", re.DOTALL)
-_KINDS = {"fence": Kind.CODE, "code_block": Kind.CODE, "table_open": Kind.TABLE}
-_LEFT_OUT = frozenset({"html_block", "hr", "heading_close"})
-_LISTS = frozenset({"bullet_list_open", "ordered_list_open"})
+_TOLD = 3
 
 
 def parse_markdown(text: str, path: str) -> Page:
-    """Return a page whose blocks are the source's own lines, list items one by one."""
-    text = _FRONT_MATTER.sub("", text.replace("\r\n", "\n"))
-    lines = text.split("\n")
-    sections = list(_sections(_parser().parse(text), lines))
+    """Return a page whose blocks read as the site shows them, list items one by one."""
+    said, text = front_matter_of(text.replace("\r\n", "\n").removeprefix("\ufeff"))
+    nodes = parsed(text)
+    sections = list(_sections(nodes))
     heads = [s.heading_path for s in sections if s.heading_path]
-    title = heads[0][0] if heads else PurePosixPath(path).name
-    if heads and all(head[0] == title for head in heads):
+    head = heads[0][0] if heads else ""
+    title = said.title or head or PurePosixPath(path).name
+    if head.casefold() == title.casefold() and all(other[0] == head for other in heads):
         sections = [Section(s.heading_path[1:], s.anchor, s.blocks) for s in sections]
-    return Page(path, title, tuple(s for s in sections if s.blocks))
+    problems = (*said.problems, *unread_of(nodes))[:_TOLD]
+    shown = tuple(s for s in sections if s.blocks)
+    return Page(path, title, shown, problems, said.language, said.attributes)
 
 
 def parse_plain_text(text: str, path: str) -> Page:
@@ -40,46 +38,33 @@ def parse_plain_text(text: str, path: str) -> Page:
     return Page(path, title, (Section((), "", body),) if body else ())
 
 
-@functools.cache
-def _parser() -> "MarkdownIt":
-    from markdown_it import MarkdownIt
-
-    return MarkdownIt("commonmark").enable("table")
-
-
-def _sections(tokens: Sequence["Token"], lines: list[str]) -> Iterator[Section]:
+def _sections(nodes: Sequence[Node]) -> Iterator[Section]:
     path: list[tuple[int, str]] = []
-    anchor = ""
+    anchor = target = ""
     used: dict[str, int] = {}
     blocks: list[Block] = []
-    for number, token in enumerate(tokens):
-        if token.type == "heading_open" and token.level == 0:
+    for node in nodes:
+        if node.token.type == "heading_open" and node.inline:
             yield Section(tuple(h for _, h in path), anchor, tuple(blocks))
-            level, heading = int(token.tag[1:]), _plain(tokens[number + 1])
+            heading, chosen = heading_text(node.inline)
+            slug = _slug(heading, used)
+            level = int(node.token.tag[1:])
             path = [*(entry for entry in path if entry[0] < level), (level, heading)]
-            anchor, blocks = _slug(heading, used), []
-        elif token.map and _is_leaf(token) and token.type not in _LEFT_OUT:
-            source = "\n".join(lines[token.map[0] : token.map[1]]).rstrip()
-            blocks.append(Block(source, _kind(token, source)))
+            anchor, target, blocks = chosen or target or slug, "", []
+            continue
+        blocks.extend(blocks_of([node]))
+        target = _target(node) or (target if node.token.type == "myst_line_comment" else "")
     yield Section(tuple(h for _, h in path), anchor, tuple(blocks))
 
 
-def _is_leaf(token: "Token") -> bool:
-    """Whether a token is a block of its own: list items are, the list around them is not."""
-    if token.level == 0:
-        return token.nesting >= 0 and token.type not in _LISTS
-    return token.level == 1 and token.type == "list_item_open"
-
-
-def _kind(token: "Token", source: str) -> Kind:
-    if token.type in {"list_item_open", "blockquote_open"} and "```" in source:
-        return Kind.CODE
-    return _KINDS.get(token.type, Kind.TEXT)
-
-
-def _plain(inline: "Token") -> str:
-    kept = {"text", "code_inline"}
-    return "".join(c.content for c in inline.children or () if c.type in kept).strip()
+def _target(node: Node) -> str:
+    """Return the name that a block gives to the heading after it."""
+    if node.token.type == "myst_target":
+        return node.token.content
+    source = node.token.content if node.token.type == "html_block" else ""
+    if node.inline and node.inline.content.startswith("<a "):
+        source = node.inline.content
+    return next(iter(anchors_in(source)), "")
 
 
 def _slug(heading: str, used: dict[str, int]) -> str:

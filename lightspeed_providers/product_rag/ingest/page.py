@@ -31,9 +31,15 @@ class Section:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A document; `path` has no ending and uses slashes. Problems are lines for its author."""
+    """A document; `path` has no ending and uses slashes. Problems are lines for its author.
+
+    What the page says of itself (front matter, `lang`, meta elements) is in `language`, as a short
+    code such as `en`, and in `attributes`, by name.
+    """
 
     path: str
     title: str
     sections: tuple[Section, ...]
     problems: tuple[str, ...] = ()
+    language: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
