@@ -7,6 +7,8 @@ import typer
 
 from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.product_rag.cli import demo, ingest
+from lightspeed_providers.product_rag.evaluate.cli import app as rag
+from lightspeed_providers.product_rag.index.cli import app as index
 
 DEFAULT_URL = "http://127.0.0.1:8321"
 
@@ -76,6 +78,8 @@ def ask(
 
 app.command()(demo)
 app.command()(ingest)
+app.add_typer(index)
+app.add_typer(rag)
 
 
 def main() -> None:

@@ -24,6 +24,8 @@ class Passage(BaseModel):
     source: str = Field(default="", description="Name of the index or store it was found in.")
     product: str = ""
     version: str = ""
+    language: str = ""
+    source_file: str = Field(default="", description="The file it was cut from.")
     attributes: dict[str, str] = Field(default_factory=dict)
 
 

@@ -1,6 +1,7 @@
 """`lightspeed demo` and `lightspeed ingest`: from documentation to an index, in one command."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -43,7 +44,12 @@ def demo(force: Force = False, device: Device = None) -> None:
 @app.command()
 def ingest(
     source: Annotated[
-        Path, typer.Argument(help="Directory with .rst, .md and .txt files.", show_default=False)
+        Path,
+        typer.Argument(
+            help="Documentation: a directory, an archive (.zip, .tar.gz, …), a site mirror or one "
+            "file; HTML, Markdown, MyST, reStructuredText, AsciiDoc, PDF and plain text.",
+            show_default=False,
+        ),
     ],
     product: Annotated[str, typer.Option(help="Name of the product.", show_default=False)],
     version: Annotated[
@@ -53,49 +59,83 @@ def ingest(
         str,
         typer.Option(
             help="Where readers find a page: {path} is the file's path without ending, {anchor} "
-            "the heading; {version} and {product} work too. With a slash after it, {path} of an "
-            "index or README file is its directory."
+            "the heading; {version}, {product} and {suffix} work too. With a slash after it, "
+            "{path} of an index or README file is its directory."
         ),
     ] = "{path}#{anchor}",
     title: Annotated[
         str | None,
         typer.Option(help="Name of the documentation.", show_default="PRODUCT documentation"),
     ] = None,
+    language: Annotated[str, typer.Option(help="Its language, as a short code.")] = "en",
+    attribute: Annotated[
+        list[str] | None,
+        typer.Option(help="NAME=VALUE that searches can filter on; may be given several times."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Index directory.", show_default="<state directory>/indexes/PRODUCT"),
     ] = None,
+    add: Annotated[
+        bool,
+        typer.Option(
+            "--add", help="Keep the other products and versions that the index holds already."
+        ),
+    ] = False,
     model: Model = DEFAULT_EMBEDDING_MODEL,
     device: Device = None,
-    txt_is_rst: Annotated[bool, typer.Option(help="Read .txt files as reStructuredText.")] = False,
+    txt_is_rst: Annotated[
+        bool, typer.Option("--txt-is-rst", help="Read .txt files as reStructuredText.")
+    ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Stop if a file can't be read, and build nothing.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Build an index from your own product's documentation. Safe to repeat.
 
-    Unchanged documentation builds nothing. While a build runs, or after it fails, the old index
-    stays as it is. Then start the server with LIGHTSPEED_INDEX set to the name or path.
+    Unchanged documentation builds nothing, unchanged passages are not embedded again, and a build
+    that was interrupted goes on where it was. While it runs, or after it fails, the old index
+    stays as it is; a running server picks the new one up by itself.
 
     Example: lightspeed ingest docs --product Acme --version 2.1
     --url-template "https://docs.example.com/{version}/{path}/#{anchor}"
+
+    Exit codes: 0 built or up to date, 1 failed, 2 wrong usage.
     """
+    from lightspeed_providers.product_rag.ingest.archives import opened_source
     from lightspeed_providers.product_rag.ingest.build import Documentation
 
     if not product.strip() or not version.strip():
         raise typer.BadParameter("--product and --version must not be empty.")
-    documentation = Documentation(
-        source=source,
-        product=product.strip(),
-        version=version.strip(),
-        title=title or f"{product.strip()} documentation",
-        url_template=url_template,
-        txt_is_rst=txt_is_rst,
-    )
     directory = out or state_dir() / "indexes" / _directory_name(product)
-    _build(documentation, directory, model, device, force)
+    left_out: list[tuple[str, str]] = []
+    with opened_source(source, told=lambda name, why: left_out.append((name, why))) as opened:
+        documentation = Documentation(
+            source=opened,
+            product=product.strip(),
+            version=version.strip(),
+            title=title or f"{product.strip()} documentation",
+            language=language,
+            url_template=url_template,
+            txt_is_rst=txt_is_rst,
+            attributes=_attributes(attribute or []),
+        )
+        _build(
+            documentation, directory, model, device, force, add=add, strict=strict, skipped=left_out
+        )
 
 
 def _build(
-    documentation: "Documentation", directory: Path, model: str, device: str | None, force: bool
+    documentation: "Documentation",
+    directory: Path,
+    model: str,
+    device: str | None,
+    force: bool,
+    *,
+    add: bool = False,
+    strict: bool = False,
+    skipped: Sequence[tuple[str, str]] = (),
 ) -> None:
     from lightspeed_providers.core.devices import requested_device
     from lightspeed_providers.core.embedder import shared_embedder
@@ -111,6 +151,9 @@ def _build(
             encoder=lambda: shared_embedder(model, chosen),
             report=report,
             force=force,
+            add=add,
+            strict=strict,
+            skipped=skipped,
         )
     _tell(result)
 
@@ -124,11 +167,23 @@ def _tell(result: "BuildResult") -> None:
     if result.left_out and not result.unchanged:
         endings = ", ".join(f"{count} {ending}" for ending, count in result.left_out)
         typer.echo(f"Files that are not read: {endings}", err=True)
-    done = "is up to date" if result.unchanged else "built"
-    typer.echo(
-        f"Index {done}: {result.pages} pages, {result.passages} passages, "
-        f"{len(result.skipped)} skipped, {result.seconds:.1f} s, in {result.directory}"
-    )
+    holds = f"{result.pages} pages, {result.passages} passages"
+    if result.unchanged:
+        did = f"Index is up to date: {holds}"
+    else:
+        did = (
+            f"Index built: {holds}, {result.tokens} tokens, {result.embedded} texts embedded, "
+            f"{len(result.skipped)} files skipped, {result.empty} without text of their own"
+        )
+    typer.echo(f"{did}, {result.seconds:.1f} s, in {result.directory}")
+
+
+def _attributes(given: list[str]) -> tuple[tuple[str, str], ...]:
+    pairs = [one.partition("=") for one in given]
+    wrong = [name + sign for name, sign, value in pairs if not (name.strip() and sign and value)]
+    if wrong:
+        raise typer.BadParameter(f"--attribute {wrong[0]}: write it as NAME=VALUE.")
+    return tuple(sorted((name.strip(), value) for name, _, value in pairs))
 
 
 def _directory_name(product: str) -> str:

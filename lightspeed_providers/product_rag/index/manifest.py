@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightspeed_providers.core.errors import ConfigurationError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 
 
@@ -22,25 +22,80 @@ class IndexFile(BaseModel):
     size: int
 
 
+class Release(BaseModel):
+    """The documentation of one version of a product in one language."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    product: str
+    version: str
+    language: str = "en"
+    title: str = Field(description="How the documentation is called where it is cited.")
+    url_template: str
+    pages: int = 0
+    passages: int = 0
+    fingerprint: str = Field(
+        default="", description="sha256 over everything that its content depends on."
+    )
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+        return f"{self.product} {self.version}" + (
+            "" if self.language == "en" else f" ({self.language})"
+        )
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """What tells it from other releases."""
+        return self.product.casefold(), self.version, self.language
+
+
+class VectorFacts(BaseModel):
+    """How vectors are searched, and how much of an exact search's result that finds."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    kind: str = Field(description="`flat` searches all; `ivf` the nearest `probes` of its `lists`.")
+    lists: int = 0
+    probes: int = 0
+    recall_at_10: float = Field(
+        default=1.0, description="Share of the ten truly nearest that a search finds."
+    )
+
+
 class Manifest(BaseModel):
     """The facts about an index that a reader must know before it opens the rest."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: int = FORMAT_VERSION
-    product: str
-    version: str
-    title: str = Field(description="How the documentation is called where it is cited.")
-    url_template: str
     embedding_model: str
     dimension: int
+    releases: tuple[Release, ...]
     pages: int
-    passages: int
-    fingerprint: str = Field(description="sha256 over everything that the content depends on.")
+    passages: int = Field(description="Places in the documentation that can be cited.")
+    texts: int = Field(description="Distinct texts; one may stand in several places.")
+    vector_facts: VectorFacts
     vectors: IndexFile
-    texts: IndexFile
-    built_seconds: float
-    built_with: dict[str, str] = Field(description="Software and device of the build.")
+    words: IndexFile
+    passages_file: IndexFile
+    live: bool = Field(
+        default=False,
+        description="Documents may be added and removed in place; whole files have no hash then.",
+    )
+    built_with: dict[str, str] = Field(description="Software of the build.")
+
+    @property
+    def sealed(self) -> tuple[IndexFile, ...]:
+        """The files that never change and have a hash."""
+        always = (self.vectors, self.words)
+        return always if self.live else (*always, self.passages_file)
+
+    @property
+    def name(self) -> str:
+        """What the index holds, for people."""
+        return ", ".join(release.name for release in self.releases)
 
 
 def read_manifest(directory: Path) -> Manifest:
@@ -48,7 +103,7 @@ def read_manifest(directory: Path) -> Manifest:
     path = directory / MANIFEST
     try:
         facts = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as fault:
+    except (FileNotFoundError, NotADirectoryError) as fault:
         raise ConfigurationError(
             f"No documentation index in '{directory}': build one with `lightspeed demo` or "
             "`lightspeed ingest`, or name another in LIGHTSPEED_INDEX."

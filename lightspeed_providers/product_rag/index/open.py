@@ -1,35 +1,28 @@
 """Opens an index, verified, for any number of threads and processes."""
 
-import json
+import os
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
 from lightspeed_providers.core.paths import state_dir
-from lightspeed_providers.core.turns import Passage
+from lightspeed_providers.product_rag.index.allowed import AllowedPositions
+from lightspeed_providers.product_rag.index.content import Group
+from lightspeed_providers.product_rag.index.impacts import Impacts
+from lightspeed_providers.product_rag.index.live_state import LiveStates
 from lightspeed_providers.product_rag.index.manifest import Manifest, read_manifest, verify_file
+from lightspeed_providers.product_rag.index.snapshot import Snapshot, read_groups
+from lightspeed_providers.product_rag.index.vectors import VectorIndex, open_vectors
 
-_COLUMN_WEIGHTS = "2.0, 4.0, 1.0"
-"""Of title, headings and content in BM25."""
 _CONNECTIONS = 4
 """Searches that read texts at one time; the others wait for their milliseconds."""
 _PATIENCE_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class Stored:
-    """A passage as the index holds it."""
-
-    passage: Passage
-    tokens: int
+_MAPPED_BYTES = 1 << 40
+"""SQLite reads the file through the memory that all processes share, however long it is."""
 
 
 def index_directory(name_or_path: str) -> Path:
@@ -41,85 +34,84 @@ def index_directory(name_or_path: str) -> Path:
 
 
 class Index:
-    """An open index: nearest vectors, best words, passages. Safe to share between threads."""
+    """An open index. Safe to share between threads; each search takes a snapshot."""
 
-    def __init__(self, directory: Path, manifest: Manifest, vectors: Any, texts: Path) -> None:
+    def __init__(
+        self, directory: Path, manifest: Manifest, vectors: VectorIndex, texts: Path
+    ) -> None:
         self.directory = directory
         self.manifest = manifest
-        self._vectors = vectors  # Any: faiss has no types
+        self._vectors = vectors
+        self._impacts = Impacts(directory / manifest.words.name)
         # All opened now: the files may be replaced while this index is in use.
         self._connections: SimpleQueue[sqlite3.Connection] = SimpleQueue()
         for _ in range(_CONNECTIONS):
-            self._connections.put(_connect(texts))
+            self._connections.put(_connect(texts, live=manifest.live))
+        with self._connection() as connection:
+            self._groups = read_groups(connection)
+            self.vocabulary: dict[str, int] = dict(connection.execute("SELECT * FROM vocabulary"))
+            self._live = LiveStates(directory, manifest, connection) if manifest.live else None
+        self._allowed = AllowedPositions()
 
-    def nearest(self, vector: NDArray[np.float32], k: int) -> dict[int, float]:
-        """Return the positions of the k most similar passages with their cosines, best first."""
-        cosines, positions = self._vectors.search(vector.reshape(1, -1), k)
-        pairs = zip(positions[0].tolist(), cosines[0].tolist(), strict=True)
-        return {position: cosine for position, cosine in pairs if position >= 0}
+    @property
+    def name(self) -> str:
+        """What results call this index."""
+        return self.directory.name
 
-    def cosines(self, vector: NDArray[np.float32], positions: Sequence[int]) -> dict[int, float]:
-        """Return the cosine of each of these passages to the vector."""
-        if not positions:
-            return {}
-        stored = self._vectors.reconstruct_batch(np.array(positions, dtype=np.int64))
-        return dict(zip(positions, (stored @ vector).tolist(), strict=True))
-
-    def matching(self, expression: str, k: int) -> dict[int, float]:
-        """Return the k best passages for an FTS5 expression with their BM25 scores, best first."""
-        rows = self._rows(
-            f"SELECT rowid, -bm25(words, {_COLUMN_WEIGHTS}) FROM words "  # noqa: S608 # constants
-            "WHERE words MATCH ? ORDER BY 2 DESC, 1 LIMIT ?",
-            (expression, k),
-        )
-        return dict(rows)
-
-    def stored(self, positions: Iterable[int]) -> dict[int, Stored]:
-        """Return the passages at these positions."""
-        wanted = list(positions)
-        marks = ", ".join("?" * len(wanted))
-        rows = self._rows(
-            f"SELECT * FROM passages WHERE position IN ({marks})",  # noqa: S608 # question marks
-            wanted,
-        )
-        return {row[0]: self._stored(row[1:]) for row in rows}
+    @contextmanager
+    def snapshot(self) -> Iterator[Snapshot]:
+        """Give one state of the index, unchanged by what is added or removed meanwhile."""
+        with self._connection() as connection:
+            if self._live is None:
+                yield self._snapshot(connection, self._groups)
+                return
+            connection.execute("BEGIN")
+            try:
+                groups = (*self._groups, *read_groups(connection, len(self._groups)))
+                yield self._snapshot(connection, groups)
+            finally:
+                connection.execute("ROLLBACK")
 
     def close(self) -> None:
         """Close the files, after the searches that run."""
         with suppress(Empty):
             for _ in range(_CONNECTIONS):
                 self._connections.get(timeout=_PATIENCE_S).close()
+        if self._live is not None:
+            self._live.close()
 
-    def _stored(self, row: tuple[Any, ...]) -> Stored:  # Any: what SQLite answers
-        passage_id, document_id, title, heading_path, doc_url, content, tokens = row
-        passage = Passage(
-            passage_id=passage_id,
-            document_id=document_id,
-            title=title,
-            heading_path=tuple(json.loads(heading_path)),
-            doc_url=doc_url,
-            content=content,
-            source=self.directory.name,
-            product=self.manifest.product,
-            version=self.manifest.version,
+    def _snapshot(self, connection: sqlite3.Connection, groups: tuple[Group, ...]) -> Snapshot:
+        live = self._live.of(connection) if self._live is not None else None
+        return Snapshot(
+            name=self.name,
+            dimension=self.manifest.dimension,
+            groups=groups,
+            connection=connection,
+            vectors=self._vectors,
+            impacts=self._impacts,
+            allowed=self._allowed,
+            live=live,
         )
-        return Stored(passage, tokens)
 
-    def _rows(self, statement: str, values: Sequence[Any]) -> list[Any]:  # Any: SQLite's values
+    @contextmanager
+    def _connection(self) -> Iterator[sqlite3.Connection]:
         try:
             connection = self._connections.get(timeout=_PATIENCE_S)
         except Empty as fault:
             raise UnavailableError(
-                f"Index '{self.directory.name}' is closed or too busy: try again."
+                f"Index '{self.name}' is closed or too busy: try again."
             ) from fault
         try:
-            return connection.execute(statement, values).fetchall()
+            yield connection
         finally:
             self._connections.put(connection)
 
 
-def open_index(directory: Path, embedding_model: str) -> Index:
-    """Return the index of a directory, or say in one line what is wrong with it."""
+def open_index(directory: Path, embedding_model: str | None) -> Index:
+    """Return the index of a directory, or say in one line what is wrong with it.
+
+    Without a model, the one it was built with is not checked.
+    """
     while True:
         manifest = read_manifest(directory)
         try:
@@ -130,39 +122,38 @@ def open_index(directory: Path, embedding_model: str) -> Index:
                 raise
 
 
-def _opened(directory: Path, manifest: Manifest, embedding_model: str) -> Index:
-    if not _is_model(embedding_model, manifest.embedding_model):
+def _opened(directory: Path, manifest: Manifest, embedding_model: str | None) -> Index:
+    if embedding_model is not None and not _is_model(embedding_model, manifest.embedding_model):
         raise ConfigurationError(
             f"Index '{directory}' was built with embedding model '{manifest.embedding_model}', "
             f"configured is '{embedding_model}': configure that model, or build the index again."
         )
-    vectors_path = verify_file(directory, manifest.vectors)
-    texts_path = verify_file(directory, manifest.texts)
-    import faiss
-
+    files = manifest.sealed
+    with ThreadPoolExecutor(len(files)) as hashing:
+        list(hashing.map(lambda file: verify_file(directory, file), files))
+    vectors = open_vectors(directory / manifest.vectors.name, manifest)
+    texts = directory / manifest.passages_file.name
     try:
-        vectors = faiss.read_index(str(vectors_path), faiss.IO_FLAG_MMAP_IFC)
-    except RuntimeError as fault:
-        raise ConfigurationError(
-            f"Index file '{vectors_path}' is not a faiss index: build the index again."
-        ) from fault
-    if (vectors.d, vectors.ntotal) != (manifest.dimension, manifest.passages):
-        raise ConfigurationError(
-            f"Index '{directory}' holds {vectors.ntotal} vectors of {vectors.d} dimensions, its "
-            f"manifest says {manifest.passages} of {manifest.dimension}: build the index again."
-        )
-    try:
-        return Index(directory, manifest, vectors, texts_path)
+        return Index(directory, manifest, vectors, texts)
     except sqlite3.Error as fault:
+        if manifest.live and texts.exists() and not os.access(directory, os.W_OK):
+            raise ConfigurationError(
+                f"Index '{directory}' takes changes in place, which needs a writable directory: "
+                "run `lightspeed index seal` where it can be written."
+            ) from fault
         raise ConfigurationError(
-            f"Index file '{texts_path}' can't be opened ({fault}): build the index again."
+            f"Index file '{texts}' can't be opened ({fault}): build the index again."
         ) from fault
 
 
-def _connect(texts: Path) -> sqlite3.Connection:
-    address = f"{texts.as_uri()}?mode=ro&immutable=1"
+def _connect(texts: Path, *, live: bool) -> sqlite3.Connection:
+    address = f"{texts.as_uri()}?mode=ro" + ("" if live else "&immutable=1")
     # Used by many threads, never by two at one time.
-    return sqlite3.connect(address, uri=True, check_same_thread=False)
+    connection = sqlite3.connect(address, uri=True, check_same_thread=False, isolation_level=None)
+    connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
+    # A live index has a second file, which SQLite opens with the first read.
+    connection.execute("SELECT count(*) FROM state")
+    return connection
 
 
 def _is_model(configured: str, built_with: str) -> bool:

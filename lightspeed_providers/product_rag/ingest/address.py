@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 from lightspeed_providers.core.errors import ConfigurationError
 
-PLACES = ("path", "anchor", "version", "product")
+PLACES = ("path", "suffix", "anchor", "version", "product")
 _PLACE = re.compile(r"{(\w*)}")
 _INDEX = re.compile(r"(?:^|/)(?:index|README)$")
 
@@ -20,7 +20,9 @@ def check_template(template: str) -> None:
         )
 
 
-def doc_url(template: str, *, path: str, anchor: str, version: str, product: str) -> str:
+def doc_url(
+    template: str, *, path: str, anchor: str, version: str, product: str, suffix: str = ""
+) -> str:
     """Return the address of an anchor in a page.
 
     Where the template has `{path}/`, pages are addressed as directories, so `db/index` is `db/`.
@@ -28,6 +30,12 @@ def doc_url(template: str, *, path: str, anchor: str, version: str, product: str
     if "{path}/" in template:
         directory = _INDEX.sub("", path)
         template = template.replace("{path}/", f"{quote(directory)}/" if directory else "")
-    values = {"path": path, "anchor": anchor, "version": version, "product": product}
-    filled = _PLACE.sub(lambda found: quote(values[found[1]]), template)
+    values = {
+        "path": path,
+        "suffix": suffix,
+        "anchor": anchor,
+        "version": version,
+        "product": product,
+    }
+    filled = _PLACE.sub(lambda found: quote(values[found[1]], safe="/=:,()!*"), template)
     return filled.removesuffix("#")

@@ -8,57 +8,57 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
-from importlib.metadata import version as installed_version
-from pathlib import Path
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightspeed_providers.core.errors import ConfigurationError
-from lightspeed_providers.core.turns import Passage
+from lightspeed_providers.product_rag.index.assemble import (
+    Embedding,
+    Part,
+    Report,
+    assemble,
+    documents_of,
+)
+from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.index.manifest import (
     FORMAT_VERSION,
+    MANIFEST,
     IndexFile,
     Manifest,
+    Release,
     read_manifest,
 )
-from lightspeed_providers.product_rag.index.write import (
-    put_in_place,
-    staging,
-    write_texts,
-    write_vectors,
-)
+from lightspeed_providers.product_rag.index.open import open_index
 from lightspeed_providers.product_rag.ingest.address import check_template, doc_url
-from lightspeed_providers.product_rag.ingest.chunk import (
-    Measure,
-    Piece,
-    embedded_text,
-    pieces_of,
-)
+from lightspeed_providers.product_rag.ingest.chunk import Measure, Piece, pieces_of
 from lightspeed_providers.product_rag.ingest.parse import (
     SUFFIXES,
+    NothingToCiteError,
     UnreadableError,
     parse_file,
 )
 from lightspeed_providers.product_rag.ingest.sources import Sources, find_sources
 from lightspeed_providers.product_rag.ingest.tokens import token_counter, token_limit
 
-_MAKING = 1
+_MAKING = 3
 """Counts changes of parsing and cutting, after which an index is built again."""
 _FEW_FILES = 24
 """Up to so many files are parsed faster here than in processes of their own."""
-_BATCH = 256
-
-Report = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and how much there is."""
 
 
 class Encoder(Protocol):
     """An embedding model; `core.embedder.Embedder` is one."""
+
+    @property
+    def dimension(self) -> int:
+        """How long a vector is."""
+        ...
 
     def start_loading(self) -> None:
         """Begin to load in the background."""
@@ -77,9 +77,11 @@ class Documentation:
     product: str
     version: str
     title: str
+    language: str = "en"
     url_template: str = "{path}#{anchor}"
     txt_is_rst: bool = False
     exclude: frozenset[str] = frozenset()
+    attributes: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +93,10 @@ class BuildResult:
     passages: int
     seconds: float
     unchanged: bool
+    tokens: int = 0
+    embedded: int = 0
+    empty: int = 0
+    """Pages that only lead to others, such as indexes and redirects."""
     skipped: tuple[tuple[str, str], ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
@@ -101,10 +107,33 @@ class _Cut:
     """What became of a file: its pieces with their tokens, or why there are none."""
 
     name: str
+    file: str
     title: str = ""
+    language: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
     pieces: tuple[tuple[Piece, int], ...] = ()
     problems: tuple[str, ...] = ()
     skipped: str = ""
+    is_empty: bool = False
+    """Skipped rightly: a page that only leads to others."""
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the documents' authors should know, collected while they are read."""
+
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, str]] = field(default_factory=list)
+    empty: int = 0
+    read: int = 0
+
+    def note(self, cut: _Cut) -> None:
+        self.read += 1
+        if cut.is_empty:
+            self.empty += 1
+        elif cut.skipped:
+            self.skipped.append((cut.name, cut.skipped))
+        self.problems.extend((cut.name, problem) for problem in cut.problems)
 
 
 def build_index(
@@ -115,10 +144,15 @@ def build_index(
     encoder: Callable[[], Encoder],
     report: Report,
     force: bool = False,
+    add: bool = False,
+    strict: bool = False,
+    skipped: Sequence[tuple[str, str]] = (),
 ) -> BuildResult:
     """Return what was built; nothing is where the same was built before.
 
-    An index that is there stays as it is until the new one is whole.
+    An index that is there stays as it is until the new one is whole. With `add`, what it holds of
+    other products and versions is kept; with `strict`, a file that can't be read stops the build,
+    also one of those `skipped` before.
     """
     started = time.perf_counter()
     check_template(documentation.url_template)
@@ -127,55 +161,73 @@ def build_index(
         raise ConfigurationError(
             f"Source '{documentation.source}' has no files that end in {', '.join(SUFFIXES)}."
         )
-    fingerprint = _fingerprint(documentation, sources, model)
+    release = _release(documentation, sources, model)
     left_out = tuple(sources.left_out.items())
-    same = None if force else _same(directory, fingerprint)
-    if same is not None:
+    old = _whole(directory, model)
+    if add and old is None:
+        _check_addable(directory, model)
+    if old is not None and not force and _has_it(old, release, add=add):
         seconds = time.perf_counter() - started
-        return BuildResult(directory, same.pages, same.passages, seconds, True, left_out=left_out)
-    with staging(directory) as stage:
-        embedder = encoder()
-        embedder.start_loading()
-        cuts = _cut_all(sources, documentation.txt_is_rst, model, report)
-        passages, tokens = _passages(cuts, documentation)
-        if not passages:
-            raise ConfigurationError(
-                f"Source '{documentation.source}' gives no text: {_first_reason(cuts)}"
-            )
-        vectors = _embedded(passages, embedder, report)
-        seconds = time.perf_counter() - started
-        manifest = Manifest(
-            product=documentation.product,
-            version=documentation.version,
-            title=documentation.title,
-            url_template=documentation.url_template,
-            embedding_model=model,
-            dimension=vectors.shape[1],
-            pages=sum(1 for cut in cuts if cut.pieces),
-            passages=len(passages),
-            fingerprint=fingerprint,
-            vectors=write_vectors(stage, vectors),
-            texts=write_texts(stage, passages, tokens),
-            built_seconds=round(seconds, 1),
-            built_with={
-                name: installed_version(name) for name in ("lightspeed-providers", "faiss-cpu")
-            },
+        return BuildResult(
+            directory,
+            old.pages,
+            old.passages,
+            seconds,
+            True,
+            left_out=left_out,
+            skipped=tuple(skipped),
         )
-        put_in_place(stage, directory, manifest)
+    embedder = encoder()
+    embedder.start_loading()
+    told = _Told(skipped=list(skipped))
+    cuts = _cut_all(sources, documentation.txt_is_rst, model, report)
+    parts = [Part(release, _documents(cuts, documentation, told))]
+    kept = _kept(old, release) if old is not None and add else ()
+    index = open_index(directory, model) if kept else None
+    try:
+        if index is not None:
+            parts += [Part(other, documents_of(index, other)) for other in kept]
+        made = assemble(
+            parts,
+            directory,
+            Embedding(model, lambda: embedder.dimension, embedder.encode),
+            report=report,
+            checked=functools.partial(_check, told, documentation, strict=strict),
+        )
+    finally:
+        if index is not None:
+            index.close()
     return BuildResult(
         directory,
-        manifest.pages,
-        manifest.passages,
+        made.manifest.pages,
+        made.manifest.passages,
         time.perf_counter() - started,
         False,
-        skipped=tuple((cut.name, cut.skipped) for cut in cuts if cut.skipped),
-        problems=tuple((cut.name, problem) for cut in cuts for problem in cut.problems),
+        tokens=made.tokens,
+        embedded=made.embedded,
+        empty=told.empty,
+        skipped=tuple(told.skipped),
+        problems=tuple(told.problems),
         left_out=left_out,
     )
 
 
-def _fingerprint(documentation: Documentation, sources: Sources, model: str) -> str:
-    """One hash over everything that decides what is in the index."""
+def _check(told: _Told, documentation: Documentation, *, strict: bool) -> None:
+    if strict and told.skipped:
+        name, reason = told.skipped[0]
+        more = f" and {len(told.skipped) - 1} more" if len(told.skipped) > 1 else ""
+        raise ConfigurationError(
+            f"'{name}'{more} can't be read ({reason}): correct it, or build without --strict."
+        )
+    if told.skipped and len(told.skipped) + told.empty == told.read:
+        name, reason = told.skipped[0]
+        raise ConfigurationError(
+            f"Source '{documentation.source}' gives no text: '{name}' is {reason}."
+        )
+
+
+def _release(documentation: Documentation, sources: Sources, model: str) -> Release:
+    """What is built, with one hash over everything that decides what it holds."""
     parts = [
         str(FORMAT_VERSION),
         str(_MAKING),
@@ -183,21 +235,52 @@ def _fingerprint(documentation: Documentation, sources: Sources, model: str) -> 
         documentation.product,
         documentation.version,
         documentation.title,
+        documentation.language,
         documentation.url_template,
         str(documentation.txt_is_rst),
+        json.dumps(documentation.attributes),
         sources.digest(),
     ]
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    return Release(
+        product=documentation.product,
+        version=documentation.version,
+        language=documentation.language,
+        title=documentation.title,
+        url_template=documentation.url_template,
+        fingerprint=hashlib.sha256(json.dumps(parts).encode()).hexdigest(),
+    )
 
 
-def _same(directory: Path, fingerprint: str) -> Manifest | None:
-    """The manifest of an index built from the same, if its files are there in full."""
+def _whole(directory: Path, model: str) -> Manifest | None:
+    """The manifest of an index of this model, if its files are there in full."""
     try:
         manifest = read_manifest(directory)
     except ConfigurationError:
         return None
-    whole = all(_is_there(directory, file) for file in (manifest.vectors, manifest.texts))
-    return manifest if whole and manifest.fingerprint == fingerprint else None
+    whole = all(_is_there(directory, file) for file in manifest.sealed)
+    return manifest if whole and manifest.embedding_model == model else None
+
+
+def _check_addable(directory: Path, model: str) -> None:
+    """Refuse to put one release in the place of all that an index holds."""
+    if not (directory / MANIFEST).exists():
+        return
+    built_with = read_manifest(directory).embedding_model
+    reason = "it is damaged" if built_with == model else f"it was built with model '{built_with}'"
+    raise ConfigurationError(
+        f"Nothing can be added to index '{directory}', {reason}: add with that model to a whole "
+        "one, or build it anew without --add."
+    )
+
+
+def _has_it(old: Manifest, release: Release, *, add: bool) -> bool:
+    """Whether an index holds exactly this already, others beside it only where they may stay."""
+    same = [held for held in old.releases if held.fingerprint == release.fingerprint]
+    return bool(same) and not old.live and (add or len(old.releases) == 1)
+
+
+def _kept(old: Manifest, release: Release) -> tuple[Release, ...]:
+    return tuple(other for other in old.releases if other.key != release.key)
 
 
 def _is_there(directory: Path, file: IndexFile) -> bool:
@@ -206,21 +289,22 @@ def _is_there(directory: Path, file: IndexFile) -> bool:
     return False
 
 
-def _cut_all(sources: Sources, txt_is_rst: bool, model: str, report: Report) -> list[_Cut]:
+def _cut_all(sources: Sources, txt_is_rst: bool, model: str, report: Report) -> Iterator[_Cut]:
     """Parse and cut every file, in processes where there are many; the order is the files'."""
     cut = functools.partial(_cut, txt_is_rst=txt_is_rst, model=model)
-    jobs = [(file, sources.name_of(file)) for file in sources.files]
-    cuts: dict[str, _Cut] = {}
-    for result in _results(cut, jobs):
-        cuts[result.name] = result
-        report("Reading pages", len(cuts), len(jobs))
-    return [cuts[name] for _, name in jobs]
+    names = [sources.name_of(file) for file in sources.files]
+    inside = [file.relative_to(sources.root).as_posix() for file in sources.files]
+    for done, result in enumerate(_results(cut, (list(sources.files), names, inside)), start=1):
+        report("Reading pages", done, len(names))
+        yield result
 
 
-def _results(cut: Callable[[Path, str], _Cut], jobs: list[tuple[Path, str]]) -> Iterator[_Cut]:
+def _results(
+    cut: Callable[[Path, str, str], _Cut], jobs: tuple[list[Path], list[str], list[str]]
+) -> Iterator[_Cut]:
     workers = min(os.cpu_count() or 1, 8)
-    if len(jobs) <= _FEW_FILES or workers == 1:
-        yield from (cut(file, name) for file, name in jobs)
+    if len(jobs[0]) <= _FEW_FILES or workers == 1:
+        yield from map(cut, *jobs)
         return
     pool = ProcessPoolExecutor(
         workers,
@@ -230,71 +314,73 @@ def _results(cut: Callable[[Path, str], _Cut], jobs: list[tuple[Path, str]]) -> 
         initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is the parent's to handle
     )
     try:
-        for future in as_completed([pool.submit(cut, file, name) for file, name in jobs]):
-            yield future.result()
+        yield from pool.map(cut, *jobs)
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _cut(file: Path, name: str, *, txt_is_rst: bool, model: str) -> _Cut:
+def _cut(file: Path, name: str, inside: str, *, txt_is_rst: bool, model: str) -> _Cut:
     try:
         page = parse_file(file, name, txt_is_rst=txt_is_rst)
+    except NothingToCiteError as fault:
+        return _Cut(name, inside, skipped=str(fault), is_empty=True)
     except UnreadableError as fault:
-        return _Cut(name, skipped=str(fault))
+        return _Cut(name, inside, skipped=str(fault))
     count = token_counter(model)
-    pieces = pieces_of(page, Measure(token_limit(model), count))
+    try:
+        pieces = pieces_of(page, Measure(token_limit(model), count))
+    except Exception as fault:  # one odd page must not cost all the others
+        return _Cut(name, inside, skipped=f"too odd to cut ({type(fault).__name__}: {fault})")
     sized = tuple((piece, count(piece.content)) for piece in pieces)
-    return _Cut(name, page.title, sized, page.problems)
+    return _Cut(name, inside, page.title, page.language, page.attributes, sized, page.problems)
 
 
-def _passages(cuts: list[_Cut], documentation: Documentation) -> tuple[list[Passage], list[int]]:
-    passages: dict[str, Passage] = {}
-    tokens: list[int] = []
-    product, version = documentation.product, documentation.version
+def _documents(
+    cuts: Iterator[_Cut], documentation: Documentation, told: _Told
+) -> Iterator[Document]:
     for cut in cuts:
-        document_id = f"{product.lower().replace(' ', '-')}/{version}/{cut.name}"
-        for piece, size in cut.pieces:
-            passage_id = _passage_id(document_id, piece)
-            if passage_id in passages:  # the same text twice under one heading
-                continue
-            passages[passage_id] = Passage(
-                passage_id=passage_id,
-                document_id=document_id,
+        told.note(cut)
+        places = tuple(_places(cut, documentation))
+        if places:
+            yield Document(
+                document_id=_document_id(documentation, cut.name),
                 title=cut.title,
-                heading_path=piece.heading_path,
-                doc_url=doc_url(
-                    documentation.url_template,
-                    path=cut.name,
-                    anchor=piece.anchor,
-                    version=version,
-                    product=product,
-                ),
-                content=piece.content,
+                source_file=cut.file,
+                language=documentation.language,
+                attributes=_attributes(documentation, cut),
+                places=places,
             )
-            tokens.append(size)
-    return list(passages.values()), tokens
+
+
+def _attributes(documentation: Documentation, cut: _Cut) -> tuple[tuple[str, str], ...]:
+    """What a page says of itself goes before what is said of all pages."""
+    return tuple(sorted((dict(documentation.attributes) | dict(cut.attributes)).items()))
+
+
+def _document_id(documentation: Documentation, name: str) -> str:
+    product = documentation.product.lower().replace(" ", "-")
+    language = "" if documentation.language == "en" else f"{documentation.language}/"
+    return f"{product}/{documentation.version}/{language}{name}"
+
+
+def _places(cut: _Cut, documentation: Documentation) -> Iterator[Place]:
+    seen = set()
+    for piece, tokens in cut.pieces:
+        passage_id = _passage_id(_document_id(documentation, cut.name), piece)
+        if passage_id in seen:  # the same text twice under one heading
+            continue
+        seen.add(passage_id)
+        address = doc_url(
+            documentation.url_template,
+            path=cut.name,
+            suffix=PurePosixPath(cut.file).suffix,
+            anchor=piece.anchor,
+            version=documentation.version,
+            product=documentation.product,
+        )
+        yield Place(passage_id, piece.heading_path, address, piece.content, tokens)
 
 
 def _passage_id(document_id: str, piece: Piece) -> str:
     whole = "\0".join((document_id, piece.anchor, piece.content))
     return hashlib.sha256(whole.encode()).hexdigest()[:24]
-
-
-def _embedded(passages: list[Passage], encoder: Encoder, report: Report) -> NDArray[np.float32]:
-    """Embed every passage, those of one length together, and return them in order."""
-    texts = [embedded_text(p.title, p.heading_path, p.content) for p in passages]
-    # The longest first: memory runs out at once or never, and the estimate only gets better.
-    order = sorted(range(len(texts)), key=lambda n: len(texts[n]), reverse=True)
-    parts = []
-    for start in range(0, len(order), _BATCH):
-        parts.append(encoder.encode([texts[n] for n in order[start : start + _BATCH]]))
-        report("Embedding passages", min(start + _BATCH, len(order)), len(order))
-    ordered = np.concatenate(parts)
-    vectors = np.empty_like(ordered)
-    vectors[order] = ordered
-    return vectors
-
-
-def _first_reason(cuts: list[_Cut]) -> str:
-    first = next((cut for cut in cuts if cut.skipped), None)
-    return f"'{first.name}' is {first.skipped}." if first else "every page is empty."

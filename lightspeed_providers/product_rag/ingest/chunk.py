@@ -4,11 +4,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from lightspeed_providers.product_rag.index.content import embedded_text
 from lightspeed_providers.product_rag.ingest.page import Block, Kind, Page
 
 MAX_WORDS = 180
 _SMALL = 30
-"""Words under which a piece is joined to a neighbour."""
+"""Words under which a piece is joined to what stands under its own heading."""
+_TINY = 12
+"""Words under which pieces of sibling headings are joined; only the first one's anchor is kept."""
 _MOST_HEADING_TOKENS = 60
 _LEAD_IN_WORDS = 40
 _LONGEST_CODE = 4
@@ -41,6 +44,14 @@ class Measure:
         # Every token has a character, so short texts need no counting.
         return len(text) <= room or self.count(text) <= room
 
+    def beside(self, text: str) -> "Measure":
+        """What is left beside a text that is always there; at least half."""
+        return replace(
+            self,
+            max_tokens=max(self.max_tokens - self.count(text), self.max_tokens // 2),
+            max_words=max(self.max_words - len(text.split()), self.max_words // 2),
+        )
+
 
 def pieces_of(page: Page, measure: Measure) -> list[Piece]:
     """Return a page's pieces in order: whole code blocks, bounded length, small ones joined."""
@@ -50,11 +61,6 @@ def pieces_of(page: Page, measure: Measure) -> list[Piece]:
         for content in _packed(section.blocks, _heading(page, section.heading_path), measure)
     ]
     return _joined(pieces, page, measure)
-
-
-def embedded_text(title: str, heading_path: Sequence[str], content: str) -> str:
-    """Return what is embedded: the passage with its place in front."""
-    return f"{' › '.join((title, *heading_path))}\n{content}"
 
 
 def _heading(page: Page, path: Sequence[str]) -> str:
@@ -67,6 +73,9 @@ def _packed(blocks: Sequence[Block], heading: str, measure: Measure) -> Iterator
     for block in (part for whole in blocks for part in _parts(whole, heading, measure)):
         if taken and not measure.fits(_text([*taken, block]), heading):
             carried = _lead_in(taken, block)
+            together = _text([*carried, block])
+            if measure.fits(block.text, heading) and not measure.fits(together, heading):
+                carried = []
             yield _text(taken[: len(taken) - len(carried)])
             taken = carried
         taken.append(block)
@@ -115,7 +124,7 @@ def _code_parts(block: Block, measure: Measure) -> Iterator[Block]:
 def _table_parts(block: Block, heading: str, measure: Measure) -> Iterator[Block]:
     """Cut a table between rows and repeat its head."""
     head, rows = block.text.split("\n")[:2], block.text.split("\n")[2:]
-    for text in _filled(rows, "\n", f"{heading}\n{' '.join(head)}", measure):
+    for text in _filled(rows, "\n", heading, measure.beside("\n".join(head))):
         yield Block("\n".join([*head, text]), Kind.TABLE)
 
 
@@ -182,7 +191,7 @@ def _together(first: Piece, second: Piece) -> Piece | None:
         return replace(second, content=f"{first.content}\n\n{second.content}")
     if is_below:
         return replace(first, content=f"{first.content}\n\n{_named(second)}")
-    if _is_small(second) and path[:-1] == other[:-1]:
+    if _is_tiny(first) and _is_tiny(second) and path and other and path[:-1] == other[:-1]:
         content = f"{_named(first)}\n\n{_named(second)}"
         return Piece(path[:-1], first.anchor, content)
     return None
@@ -197,3 +206,7 @@ def _named(piece: Piece) -> str:
 
 def _is_small(piece: Piece) -> bool:
     return len(piece.content.split()) < _SMALL
+
+
+def _is_tiny(piece: Piece) -> bool:
+    return len(piece.content.split()) < _TINY

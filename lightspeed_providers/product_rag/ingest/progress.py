@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lightspeed_providers.product_rag.ingest.build import Report
+from lightspeed_providers.product_rag.index.assemble import Report
 
 
 @contextmanager
