@@ -1,52 +1,44 @@
-"""One ranking from two, trusting each side as far as it stands out."""
+"""One score from two, the question deciding how much its words count.
 
-from collections.abc import Mapping, Sequence
-from statistics import fmean, pstdev
+A text's BM25 score is put in proportion to what a text could score that had every word of the
+question. Where the documentation has the question's words, they count; where it uses others, or
+the question has words that no text has, all proportions are small and the vectors decide. Rank
+fusion and scores scaled to each side's own best give the better side up where the other is weak.
+"""
 
-_LEAST_WEIGHT = 0.3
-"""No side is ever silenced: a lucky spread must not hide what the other one found."""
+from collections.abc import Hashable, Mapping
+from heapq import nlargest
+
+KEYWORD_WEIGHT = 0.8
+"""Of full coverage of the question's words, against a cosine of 1."""
+_SUPPORT = 0.03
+"""Of what the best other passages of the same page score."""
+_SUPPORTING = 2
 
 
-def fuse(
-    dense: Mapping[int, float], keyword: Mapping[int, float], *, exact: bool
-) -> dict[int, float]:
-    """Return a score from 0 to 1 for each candidate, best first.
-
-    Each side is scaled to its own range and weighted by how far its best hit stands out from the
-    rest of its list; rank fusion loses where one side is weak. A question that names an exact
-    identifier leans on the words, as vectors of look-alike names are all near each other.
-    """
-    weight = _dense_weight(list(dense.values()), list(keyword.values()))
-    if exact and keyword:
-        weight = min(weight, _LEAST_WEIGHT)
-    dense, keyword = _scaled(dense), _scaled(keyword, least=0.0)
-    fused = {
-        position: weight * dense.get(position, 0.0) + (1 - weight) * keyword.get(position, 0.0)
-        for position in dict.fromkeys((*dense, *keyword))
+def fuse(cosines: Mapping[int, float], bm25: Mapping[int, float], ideal: float) -> dict[int, float]:
+    """Return a score from 0 to 1 for each position, best first; comparable between indexes."""
+    most = 1 + KEYWORD_WEIGHT
+    scores = {
+        position: (cosine + KEYWORD_WEIGHT * _covered(bm25.get(position, 0.0), ideal)) / most
+        for position, cosine in cosines.items()
     }
-    return dict(sorted(fused.items(), key=lambda item: (-item[1], item[0])))
+    return dict(sorted(scores.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _dense_weight(dense: Sequence[float], keyword: Sequence[float]) -> float:
-    if not keyword:
-        return 1.0
-    if not dense:
-        return 0.0
-    dense_stands_out, keyword_stands_out = _prominence(dense), _prominence(keyword)
-    total = dense_stands_out + keyword_stands_out
-    weight = dense_stands_out / total if total else 0.5
-    return min(max(weight, _LEAST_WEIGHT), 1 - _LEAST_WEIGHT)
+def supported(scores: Mapping[int, float], pages: Mapping[int, Hashable]) -> dict[int, float]:
+    """Return the scores with a little of what else was found on each passage's page."""
+    on_page: dict[Hashable, list[float]] = {}
+    for position, score in scores.items():
+        on_page.setdefault(pages[position], []).append(score)
+    best = {page: sum(nlargest(_SUPPORTING + 1, found)) for page, found in on_page.items()}
+    most = 1 + _SUPPORT * _SUPPORTING
+    raised = {
+        position: (score + _SUPPORT * (best[pages[position]] - score)) / most
+        for position, score in scores.items()
+    }
+    return dict(sorted(raised.items(), key=lambda item: (-item[1], item[0])))
 
 
-def _prominence(scores: Sequence[float]) -> float:
-    """How many standard deviations the best score lies above the mean."""
-    deviation = pstdev(scores)
-    return (max(scores) - fmean(scores)) / deviation if deviation else 0.0
-
-
-def _scaled(scores: Mapping[int, float], least: float | None = None) -> dict[int, float]:
-    if not scores:
-        return {}
-    low = min(scores.values()) if least is None else least
-    span = max(scores.values()) - low
-    return {position: (score - low) / span if span else 1.0 for position, score in scores.items()}
+def _covered(score: float, ideal: float) -> float:
+    return min(score / ideal, 1.0) if ideal > 0 else 0.0

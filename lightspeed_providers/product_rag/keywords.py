@@ -1,10 +1,14 @@
-"""From any text to a safe FTS5 expression."""
+"""What is looked up for a question, and what the best answer to it could score."""
 
+import math
 import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 _MOST_TERMS = 32
 _MOST_CHARACTERS = 4000
-_IDENTIFIER = re.compile(r"\w_\w|\w{2,}\.\w{2,}|--\w|[a-z][A-Z]")
+_MOST_OF_A_TERM = 2.2
+"""What BM25 with k1 = 1.2 gives at most, in units of a term's rarity."""
 _TERM = re.compile(r"\w+(?:[.\-]\w+)*")
 _COMMON = """
     a about an and any are as at be by can could did do does for from get give had has have how
@@ -14,17 +18,65 @@ _COMMON = """
 """.split()  # noqa: SIM905  # a list would fill the page
 
 
-def match_expression(text: str) -> str | None:
-    """Return an expression that finds any of the text's words, or None where it has no words.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Where the texts that have a stem are listed, how many they are, and how rare that is."""
 
-    A term with dots, dashes or underscores becomes a phrase, so that identifiers match exactly.
+    start: int
+    texts: int
+    rarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question's words as an index looks them up."""
+
+    words: tuple[Part, ...]
+    names: str | None
+    """An FTS5 expression for terms of several words, found only as a phrase."""
+    everything: str | None
+    """An FTS5 expression for all terms, for texts that are not listed yet."""
+    ideal: float
+    """The score of a text that has all of it."""
+
+
+def telling_terms(text: str) -> tuple[str, ...]:
+    """Return a question's words without the ones that tell nothing; all, where it has no others.
+
+    A name with dots, dashes or underscores is one term, so that identifiers match exactly.
     """
     terms = dict.fromkeys(_TERM.findall(text[:_MOST_CHARACTERS].lower()))
-    telling = [term for term in terms if term not in _COMMON] or list(terms)
+    return tuple([term for term in terms if term not in _COMMON] or terms)[:_MOST_TERMS]
+
+
+def asked(
+    terms: Sequence[str],
+    texts: int,
+    stems: Callable[[str], list[str]],
+    listed: Callable[[Sequence[str]], Mapping[str, tuple[int, int]]],
+) -> Asked:
+    """Return what to look up for these terms among so many texts.
+
+    `listed` tells of stems how many texts have them and where their list starts.
+    """
+    parts = {term: tuple(stems(term)) for term in terms}
+    known = listed(sorted({stem for each in parts.values() for stem in each}))
+    words, ideal = {}, 0.0
+    for each in dict.fromkeys(filter(None, parts.values())):
+        count, start = min((known.get(stem, (0, -1)) for stem in each), default=(0, -1))
+        rarity = _rarity(count, texts)
+        ideal += _MOST_OF_A_TERM * rarity
+        if len(each) == 1 and count:
+            words[each] = Part(start, count, rarity)
+    names = [term for term, each in parts.items() if len(each) > 1]
+    return Asked(tuple(words.values()), _any_of(names), _any_of(terms), ideal)
+
+
+def _any_of(terms: Sequence[str]) -> str | None:
     # Nothing in a term can end the quotes, so no word is an operator.
-    return " OR ".join(f'"{term}"' for term in telling[:_MOST_TERMS]) or None
+    return " OR ".join(f'"{term}"' for term in terms) or None
 
 
-def names_identifier(text: str) -> bool:
-    """Whether a text holds a name of code, as a setting, a dotted path or a flag."""
-    return _IDENTIFIER.search(text[:_MOST_CHARACTERS]) is not None
+def _rarity(count: int, texts: int) -> float:
+    """A term's inverse document frequency, as FTS5 computes it."""
+    return max(math.log((texts - count + 0.5) / (count + 0.5)), 1e-6)

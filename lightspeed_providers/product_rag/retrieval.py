@@ -1,11 +1,12 @@
 """From a question to the passages that answer it."""
 
 import logging
-import re
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,97 +17,153 @@ from lightspeed_providers.core.errors import (
     UnavailableError,
 )
 from lightspeed_providers.core.turns import Passage
-from lightspeed_providers.product_rag.fusion import fuse
-from lightspeed_providers.product_rag.index.manifest import Manifest
-from lightspeed_providers.product_rag.index.open import Index, Stored
-from lightspeed_providers.product_rag.keywords import match_expression, names_identifier
+from lightspeed_providers.product_rag.choice import Hit, chosen, joined_with_neighbours
+from lightspeed_providers.product_rag.filters import LATEST, Wanted, groups_of, names_version
+from lightspeed_providers.product_rag.fusion import fuse, supported
+from lightspeed_providers.product_rag.index.allowed import Allowed
+from lightspeed_providers.product_rag.index.content import Group, Stored
+from lightspeed_providers.product_rag.index.open import Index
+from lightspeed_providers.product_rag.index.snapshot import Snapshot
+from lightspeed_providers.product_rag.index.stems import Stemmer
+from lightspeed_providers.product_rag.keywords import asked, telling_terms
+from lightspeed_providers.product_rag.naming import limited_by_question, named_products
+from lightspeed_providers.product_rag.spelling import Speller
 
 logger = logging.getLogger(__name__)
 
-_CANDIDATES = 50
+_CANDIDATES = 60
 """Hits of each side that are fused."""
-_SAME_TEXT = 0.9
-"""Share of common words from which two passages say the same."""
-_WORD = re.compile(r"\w+")
+_LOOKED_AT = 40
+"""Of the fused candidates, those whose passages are read and whose pages support each other."""
+_FEEDBACK = 5
+"""Nearest texts that a question's vector leans to, and how far."""
+_LEAN = 0.3
+_NAMED = 1.3
+"""How much more a passage counts whose product the question names, where there are several."""
+
+Mode = Literal["hybrid", "dense", "keyword"]
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """How a search is done. Token budgets are those of the embedding model."""
+
+    k: int = 5
+    max_tokens: int = 2000
+    neighbour_tokens: int = 0
+    """For text of the same section beside a passage, in all."""
+    min_cosine: float = 0.0
+    """Nothing is found where no passage is at least this similar to the question."""
+    mode: Mode = "hybrid"
+    default_version: str = LATEST
+    """Where neither filter nor question names a version: `latest`, `all` or a version."""
+    rerank_top: int = 20
+    """Passages that a reranker judges, where there is one."""
 
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What was found, and how sure one can be of it."""
+    """What was found, best first, and how sure one can be of it."""
 
-    passages: tuple[Passage, ...]
+    hits: tuple[Hit, ...]
     best_cosine: float
     took_ms: float
     errors: tuple[str, ...] = ()
+
+    @property
+    def passages(self) -> tuple[Passage, ...]:
+        """The passages alone."""
+        return tuple(hit.passage for hit in self.hits)
+
+
+class Reranker(Protocol):
+    """Judges how well texts answer a question. Blocks."""
+
+    def scores(self, query: str, texts: Sequence[str]) -> list[float]:
+        """Return a score a text; higher is better."""
+        ...
 
 
 class Retriever:
     """Dense and keyword search over one index. Blocks, and may be called from many threads."""
 
-    def __init__(self, index: Index) -> None:
+    def __init__(self, index: Index, reranker: Reranker | None = None) -> None:
         self._index = index
+        self._reranker = reranker
+        self._stems = Stemmer().stems
+        is_english = all(release.language == "en" for release in index.manifest.releases)
+        self._speller = Speller(index.vocabulary if is_english else {})
+
+    def understood(self, query: str) -> str:
+        """Return the query as it was meant, its slips set right: embed and search this one.
+
+        Raises InvalidRequestError for an empty query.
+        """
+        query = checked_query(query)
+        with self._reading(), self._index.snapshot() as snapshot:
+            return self._speller.corrected(query, snapshot.has_word)
 
     def search(
         self,
         query: str,
         vector: NDArray[np.float32],
-        *,
-        k: int,
-        max_tokens: int,
-        min_cosine: float = 0.0,
+        settings: SearchSettings,
+        wanted: Wanted | None = None,
     ) -> SearchResult:
         """Return at most k passages within the token budget, best first; the best always comes.
 
-        Nothing is found where no passage is at least `min_cosine` similar to the query.
+        Raises InvalidRequestError for an empty query and for filters that nothing can match.
         """
         started = time.perf_counter()
         query = checked_query(query)
         vector = self._unit(vector)
         errors: list[str] = []
+        with self._reading(), self._index.snapshot() as snapshot:
+            groups = self._groups(query, wanted or Wanted(), snapshot.groups, settings)
+            search = _Search(
+                snapshot, query, vector, settings, snapshot.allow(groups), self._stems, errors
+            )
+            ranked = search.ranked()
+            hits: tuple[Hit, ...] = ()
+            if ranked.best_cosine >= settings.min_cosine:
+                hits = self._hits(search, ranked.scores, groups)
+        took_ms = (time.perf_counter() - started) * 1000
+        return SearchResult(hits, round(ranked.best_cosine, 4), round(took_ms, 3), tuple(errors))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
         try:
-            dense = self._index.nearest(vector, max(_CANDIDATES, k))
-            best_cosine = max(dense.values(), default=0.0)
-            chosen: tuple[Passage, ...] = ()
-            if dense and best_cosine >= min_cosine:
-                keyword = self._keyword_hits(query, max(_CANDIDATES, k), errors)
-                dense |= self._index.cosines(vector, [p for p in keyword if p not in dense])
-                fused = fuse(dense, keyword, exact=names_identifier(query))
-                chosen = tuple(self._choose(fused, k, max_tokens))
+            yield
         except sqlite3.Error as fault:
             raise UnavailableError(
-                f"Index '{self._index.directory.name}' can't be read ({type(fault).__name__}): "
+                f"Index '{self._index.name}' can't be read ({type(fault).__name__}): "
                 "restart the server, or build the index again."
             ) from fault
-        took_ms = (time.perf_counter() - started) * 1000
-        return SearchResult(chosen, round(best_cosine, 4), round(took_ms, 3), tuple(errors))
 
-    def _keyword_hits(self, query: str, k: int, errors: list[str]) -> dict[int, float]:
-        expression = match_expression(query)
-        if expression is None:
-            return {}
-        try:
-            return self._index.matching(expression, k)
-        except sqlite3.Error as fault:
-            logger.warning("Keyword search failed: %s", fault)
-            errors.append(f"Keyword search failed ({type(fault).__name__}).")
-            return {}
+    def _groups(
+        self, query: str, wanted: Wanted, groups: Sequence[Group], settings: SearchSettings
+    ) -> frozenset[int]:
+        allowed = groups_of(wanted, groups)
+        if wanted.version is not None or names_version(wanted.where):
+            return allowed
+        return limited_by_question(query, groups, allowed, settings.default_version)
 
-    def _choose(self, fused: dict[int, float], k: int, max_tokens: int) -> Iterator[Passage]:
-        """Yield the best passages that differ from each other and fit."""
-        stored = self._index.stored(list(fused)[: 4 * k])
-        taken: list[frozenset[str]] = []
-        left = max_tokens
-        for position, score in fused.items():
-            if len(taken) == k or position not in stored:
-                return
-            found: Stored = stored[position]
-            words = frozenset(_WORD.findall(found.passage.content.lower()))
-            fits = found.tokens <= left or not taken
-            if not fits or any(_overlap(words, other) >= _SAME_TEXT for other in taken):
-                continue
-            taken.append(words)
-            left -= found.tokens
-            yield found.passage.model_copy(update={"score": round(score, 4)})
+    def _hits(
+        self, search: "_Search", fused: dict[int, float], groups: frozenset[int]
+    ) -> tuple[Hit, ...]:
+        snapshot, settings = search.snapshot, search.settings
+        first = list(fused)[: max(4 * settings.k, settings.rerank_top, _LOOKED_AT)]
+        stored = snapshot.stored(first, groups)
+        scores = {position: fused[position] for position in first if position in stored}
+        if settings.mode == "hybrid":
+            scores = supported(scores, {p: s.document for p, s in stored.items()})
+            scores = _favoured(scores, {p: s.passage.product for p, s in stored.items()}, search)
+        if self._reranker is not None:
+            scores = _reranked(self._reranker, scores, stored, search)
+        ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
+        hits = chosen([(stored[p], score) for p, score in ranked], settings.k, settings.max_tokens)
+        left = min(settings.max_tokens - sum(h.tokens for h in hits), settings.neighbour_tokens)
+        return joined_with_neighbours(hits, left, snapshot.neighbours) if left > 0 else hits
 
     def _unit(self, vector: NDArray[np.float32]) -> NDArray[np.float32]:
         dimension = self._index.manifest.dimension
@@ -115,8 +172,65 @@ class Retriever:
                 f"The embedding model answers with {vector.size} dimensions and the index has "
                 f"{dimension}: configure the model '{self._index.manifest.embedding_model}'."
             )
-        norm = float(np.linalg.norm(vector))
-        return (vector / norm if norm else vector).astype(np.float32)
+        return _unit(vector)
+
+
+@dataclass(frozen=True, slots=True)
+class _Ranked:
+    """Candidates with their scores, best first, and the cosine of the nearest text."""
+
+    scores: dict[int, float]
+    best_cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """One question to one state of an index."""
+
+    snapshot: Snapshot
+    query: str
+    vector: NDArray[np.float32]
+    settings: SearchSettings
+    allowed: Allowed | None
+    stems: Callable[[str], list[str]]
+    errors: list[str]
+
+    def ranked(self) -> _Ranked:
+        """Return what both sides find, in one ranking."""
+        count = max(_CANDIDATES, self.settings.k)
+        nearest = self.snapshot.nearest(self.vector, count, self.allowed)
+        best = max(nearest.values(), default=0.0)
+        if self.settings.mode == "dense":
+            return _Ranked(nearest, best)
+        found, ideal = self._matching(count)
+        if self.settings.mode == "keyword":
+            return _Ranked(found, best)
+        leaning = self._leaning(list(nearest))
+        cosines = self.snapshot.nearest(leaning, count, self.allowed)
+        others = [position for position in (nearest | found) if position not in cosines]
+        cosines |= self.snapshot.cosines(leaning, others)
+        return _Ranked(fuse(cosines, found, ideal), best)
+
+    def _leaning(self, nearest: list[int]) -> NDArray[np.float32]:
+        """The question's vector, leaning to the texts nearest to it (Rocchio's feedback)."""
+        if not nearest:
+            return self.vector
+        around = self.snapshot.vectors_at(nearest[:_FEEDBACK]).mean(axis=0)
+        return _unit(self.vector + _LEAN * around)
+
+    def _matching(self, count: int) -> tuple[dict[int, float], float]:
+        try:
+            terms = telling_terms(self.query)
+            wanted = asked(terms, self.snapshot.count(), self.stems, self.snapshot.listed)
+            parts = [(part.start, part.texts, part.rarity) for part in wanted.words]
+            found = self.snapshot.matching(
+                parts, wanted.names, wanted.everything, count, self.allowed
+            )
+            return found, wanted.ideal
+        except sqlite3.Error as fault:
+            logger.warning("Keyword search failed: %s", type(fault).__name__)
+            self.errors.append(f"Keyword search failed ({type(fault).__name__}).")
+            return {}, 0.0
 
 
 def checked_query(query: str) -> str:
@@ -127,27 +241,32 @@ def checked_query(query: str) -> str:
     return cleaned
 
 
-def check_filters(manifest: Manifest, product: str | None, version: str | None) -> None:
-    """Refuse a product or version that the index does not hold."""
-    has_product = product is None or product.casefold() == manifest.product.casefold()
-    if not has_product or not _is_within(version, manifest.version):
-        wanted = " ".join(part for part in (product, version) if part)
-        raise InvalidRequestError(
-            f"No documentation of '{wanted}': this index holds {manifest.product} "
-            f"{manifest.version}."
-        )
+def _favoured(
+    scores: dict[int, float], products: dict[int, str], search: _Search
+) -> dict[int, float]:
+    """Count passages of a product that the question names for more, where there are several."""
+    every = {group.product for group in search.snapshot.groups}
+    named = named_products(search.query, every) if len(every) > 1 else frozenset()
+    return {
+        position: score * (_NAMED if products[position] in named else 1.0)
+        for position, score in scores.items()
+    }
 
 
-def _is_within(wanted: str | None, held: str) -> bool:
-    """Whether one version is the other, or a release of it: 5.2.19 is within 5.2."""
-    if wanted is None:
-        return True
-    pairs = zip(
-        wanted.removeprefix("v").split("."), held.removeprefix("v").split("."), strict=False
-    )
-    return all(one == other for one, other in pairs)
+def _reranked(
+    reranker: Reranker, scores: dict[int, float], stored: Mapping[int, Stored], search: _Search
+) -> dict[int, float]:
+    count = max(search.settings.rerank_top, search.settings.k)
+    top = sorted(scores, key=lambda position: -scores[position])[:count]
+    texts = [stored[position].passage.content for position in top]
+    try:
+        return dict(zip(top, reranker.scores(search.query, texts), strict=True))
+    except Exception as fault:  # whatever a model raises, the order before it is usable
+        logger.warning("Reranking failed: %s", type(fault).__name__)
+        search.errors.append(f"Reranking failed ({type(fault).__name__}).")
+        return scores
 
 
-def _overlap(one: frozenset[str], other: frozenset[str]) -> float:
-    together = len(one | other)
-    return len(one & other) / together if together else 1.0
+def _unit(vector: NDArray[np.float32]) -> NDArray[np.float32]:
+    norm = float(np.linalg.norm(vector))
+    return (vector / norm if norm else vector).astype(np.float32)
