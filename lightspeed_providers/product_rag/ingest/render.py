@@ -6,7 +6,14 @@ from typing import Any
 
 from docutils import nodes
 
-from lightspeed_providers.product_rag.ingest.page import Block, Kind
+from lightspeed_providers.product_rag.ingest.layout import (
+    code_block,
+    headed,
+    marked,
+    table_block,
+    text_block,
+)
+from lightspeed_providers.product_rag.ingest.page import Block
 from lightspeed_providers.product_rag.ingest.sphinx_markup import described
 
 _SILENT = (
@@ -18,7 +25,6 @@ _SILENT = (
     nodes.raw,
     nodes.title,
 )
-_INDENT = "  "
 _WORD = re.compile(r"\w")
 
 
@@ -31,7 +37,7 @@ def blocks_of(node: nodes.Node) -> Iterator[Block]:
             yield from render(node)
             return
     if isinstance(node, nodes.TextElement):
-        yield from _text(inline_text(node))
+        yield from text_block(inline_text(node))
     elif isinstance(node, nodes.Element):
         yield from _children(node)
 
@@ -56,22 +62,13 @@ def _children(node: nodes.Element) -> Iterator[Block]:
         yield from blocks_of(child)
 
 
-def _text(text: str) -> Iterator[Block]:
-    if text:
-        yield Block(text)
-
-
 def _code(node: nodes.Element) -> Iterator[Block]:
-    code = node.astext().strip("\n").rstrip()
-    if code:
-        # A fence longer than any inside, so that the code can't end it.
-        fence = "````" if "```" in code else "```"
-        yield Block(f"{fence}{node.get('language', '')}\n{code}\n{fence}", Kind.CODE)
+    yield from code_block(node.astext(), node.get("language", ""))
 
 
 def _lines(node: nodes.Element) -> Iterator[Block]:
     lines = (inline_text(line) for line in node.findall(nodes.line))
-    yield from _text("\n".join(line for line in lines if line))
+    yield from text_block("\n".join(line for line in lines if line))
 
 
 def _items(node: nodes.Element) -> Iterator[Block]:
@@ -79,7 +76,7 @@ def _items(node: nodes.Element) -> Iterator[Block]:
     start = node.get("start", 1)
     for number, item in enumerate(node.children, start=start):
         mark = f"{number}. " if numbered else "- "
-        yield from _marked(mark, _children_of(item))
+        yield from marked(mark, _children_of(item))
 
 
 def _definitions(node: nodes.Element) -> Iterator[Block]:
@@ -87,35 +84,35 @@ def _definitions(node: nodes.Element) -> Iterator[Block]:
     classifiers = [inline_text(c) for c in node.children if isinstance(c, nodes.classifier)]
     head = " : ".join([", ".join(terms), *classifiers])
     rest = [c for c in node.children if isinstance(c, nodes.definition)]
-    yield from _headed(head, [block for part in rest for block in _children(part)])
+    yield from headed(head, [block for part in rest for block in _children(part)])
 
 
 def _field(node: nodes.Element) -> Iterator[Block]:
     name, body = node.children[0], node.children[-1]
-    yield from _headed(f"{inline_text(name)}:", list(_children_of(body)))
+    yield from headed(f"{inline_text(name)}:", list(_children_of(body)))
 
 
 def _option(node: nodes.Element) -> Iterator[Block]:
     head, body = node.children[0], node.children[-1]
     names = ", ".join(c.astext() for c in head.children)
-    yield from _headed(names, list(_children_of(body)))
+    yield from headed(names, list(_children_of(body)))
 
 
 def _admonition(node: nodes.Element) -> Iterator[Block]:
     title = next((inline_text(c) for c in node.children if isinstance(c, nodes.title)), None)
-    yield from _marked(f"{title or node.tagname.capitalize()}: ", _children(node), indent="")
+    yield from marked(f"{title or node.tagname.capitalize()}: ", _children(node), indent="")
 
 
 def _topic(node: nodes.Element) -> Iterator[Block]:
     title = next((inline_text(c) for c in node.children if isinstance(c, nodes.title)), "")
-    yield from _text(title)
+    yield from text_block(title)
     yield from _children(node)
 
 
 def _footnote(node: nodes.Element) -> Iterator[Block]:
     label = next((c.astext() for c in node.children if isinstance(c, nodes.label)), "")
     said = [c for c in node.children if not isinstance(c, nodes.label)]
-    yield from _marked(f"[{label}] ", (b for c in said for b in blocks_of(c)))
+    yield from marked(f"[{label}] ", (b for c in said for b in blocks_of(c)))
 
 
 def _misunderstood(node: nodes.Element) -> Iterator[Block]:
@@ -123,62 +120,30 @@ def _misunderstood(node: nodes.Element) -> Iterator[Block]:
     for source in node.children:
         if isinstance(source, nodes.literal_block):
             lines = source.astext().split("\n")
-            yield from _text("\n".join(line for line in lines if _WORD.search(line)))
+            yield from text_block("\n".join(line for line in lines if _WORD.search(line)))
 
 
 def _described(node: nodes.Element) -> Iterator[Block]:
-    yield from _headed("\n".join(node["signatures"]), list(_children(node)))
+    yield from headed("\n".join(node["signatures"]), list(_children(node)))
 
 
 def _table(node: nodes.Element) -> Iterator[Block]:
     rows = [
         [
-            " ".join(inline_text(part) for part in entry.children).replace("|", "\\|")
+            " ".join(inline_text(part) for part in entry.children)
             for entry in row.findall(nodes.entry)
         ]
         for row in node.findall(nodes.row)
     ]
     for title in node.children:
         if isinstance(title, nodes.title):
-            yield from _text(inline_text(title))
-    if not rows:
-        return
-    lines = [f"| {' | '.join(row)} |" for row in rows]
-    lines.insert(1, "|" + " --- |" * len(rows[0]))
-    yield Block("\n".join(lines), Kind.TABLE)
+            yield from text_block(inline_text(title))
+    yield from table_block(rows)
 
 
 def _children_of(node: nodes.Node) -> Iterator[Block]:
     for child in node.children:
         yield from blocks_of(child)
-
-
-def _marked(mark: str, blocks: Iterator[Block], indent: str = _INDENT) -> Iterator[Block]:
-    """Put a mark before the first block and indent the rest below it."""
-    first = next(blocks, None)
-    if first is None:
-        return
-    if first.kind is Kind.TEXT:
-        yield Block(mark + _indented(first.text, indent).lstrip())
-    else:
-        yield Block(mark.rstrip())
-        yield Block(_indented(first.text, indent), first.kind)
-    for block in blocks:
-        yield Block(_indented(block.text, indent), block.kind)
-
-
-def _headed(head: str, blocks: list[Block]) -> Iterator[Block]:
-    """Keep a term and the first text about it in one block, as one is nothing without the other."""
-    if blocks and blocks[0].kind is Kind.TEXT:
-        yield Block(f"{head}\n{_indented(blocks[0].text)}")
-        blocks = blocks[1:]
-    else:
-        yield from _text(head)
-    yield from (Block(_indented(block.text), block.kind) for block in blocks)
-
-
-def _indented(text: str, indent: str = _INDENT) -> str:
-    return "\n".join(f"{indent}{line}" if line else "" for line in text.split("\n"))
 
 
 _RENDERERS: tuple[
@@ -201,5 +166,5 @@ _RENDERERS: tuple[
     (nodes.footnote, _footnote),
     (nodes.citation, _footnote),
     (nodes.Admonition, _admonition),
-    (nodes.image, lambda node: _text(inline_text(node))),
+    (nodes.image, lambda node: text_block(inline_text(node))),
 )
