@@ -11,6 +11,10 @@ from lightspeed_providers.core.devices import share_cores
 from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
 from lightspeed_providers.core.paths import state_dir
 
+_LOGS_QUESTIONS = (
+    "llama_stack.providers.utils.memory.vector_store",
+    "llama_stack.providers.utils.memory.openai_vector_store_mixin",
+)
 _TOKENIZER_FILE = "cl100k_base.tiktoken"
 _TOKENIZER_NAME = "9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
 """The sha1 of the encoding's download address: the name that tiktoken looks for in its cache."""
@@ -24,6 +28,7 @@ def prepare_host() -> None:
     share_cores()
     _show_our_errors_in_one_line()
     _show_what_engines_say()
+    _keep_questions_out_of_the_log()
     state = state_dir()
     try:
         state.mkdir(parents=True, exist_ok=True)
@@ -52,6 +57,16 @@ def _provide_tokenizer(cache: Path) -> None:
         being_written.write_bytes(packaged.read_bytes())
         being_written.replace(cached)
     os.environ["TIKTOKEN_CACHE_DIR"] = str(cache)
+
+
+def _keep_questions_out_of_the_log() -> None:
+    """Drop what the host logs at INFO of searches in vector stores: questions and passages."""
+    for name in _LOGS_QUESTIONS:
+        logging.getLogger(name).addFilter(_is_a_warning)
+
+
+def _is_a_warning(record: logging.LogRecord) -> bool:
+    return record.levelno >= logging.WARNING
 
 
 def _show_what_engines_say() -> None:
