@@ -3,10 +3,11 @@
     python benchmarks/retrieval_quality.py --questions benchmarks/questions/django.jsonl \
         --index demo --source DOCS --txt-is-rst --cache vectors
 
-Llama Stack's way (`stock`): each page that our index holds, as plain running text, cut by its own function into chunks
-of its default size and overlap, embedded by the model that our index was built with, searched
-exactly; a page ranks where its best chunk does. Vectors are kept in --cache, so that only the first
-run on a documentation computes them. A text that cannot be parsed is left out and named.
+Llama Stack's way (`stock`): each page that our index holds, as plain running text, cut by its own
+function into chunks of its default size and overlap, embedded by the model that our index was built
+with, searched exactly; a page ranks where its best chunk does. Vectors are kept in --cache, so that
+only the first run on a documentation computes them. A text that cannot be parsed is left out and
+named.
 """
 
 import argparse
@@ -139,9 +140,9 @@ def measure(options: argparse.Namespace) -> Results:
     """Ask all four ways every question."""
     questions = of_split(read_questions([options.questions]), options.split)
     settings = settings_of(
-        [options.questions], split=options.split, k=K, reranker=None, min_cosine=0.0
+        [options.questions], split=options.split, k=K, reranker=None, min_score=0.0
     )
-    with open_searchers(options.index, device=None, reranker=None, min_cosine=0.0) as opened:
+    with open_searchers(options.index, device=None, reranker=None, min_score=0.0) as opened:
         embedder = shared_embedder(opened.facts.embedding_model, None)
         pages = pages_of(options.source, txt_is_rst=options.txt_is_rst)
         # The same pages for both: what our index leaves out would only distract the other.

@@ -47,8 +47,17 @@ def get_provider_spec() -> list[ProviderSpec]:
             module="lightspeed_providers.product_rag",
             config_class="lightspeed_providers.product_rag.config.LightspeedRagConfig",
             api_dependencies=[Api.inference],
+            optional_api_dependencies=[Api.vector_io],
             toolgroup_id="lightspeed",
             description="Searches product documentation and returns cited passages.",
+        ),
+        InlineProviderSpec(
+            api=Api.vector_io,
+            provider_type="inline::lightspeed-index",
+            module="lightspeed_providers.product_rag.store",
+            config_class="lightspeed_providers.product_rag.store.config.LightspeedIndexConfig",
+            api_dependencies=[Api.inference],
+            description="Product documentation as read-only vector stores.",
         ),
         InlineProviderSpec(
             api=Api.responses,

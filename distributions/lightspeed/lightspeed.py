@@ -20,6 +20,7 @@ from llama_stack_api import ShieldInput
 from lightspeed_providers.embeddings.config import LightspeedEmbeddingsConfig
 from lightspeed_providers.llama_cpp.config import LlamaCppConfig
 from lightspeed_providers.product_rag.config import LightspeedRagConfig
+from lightspeed_providers.product_rag.store.config import LightspeedIndexConfig
 from lightspeed_providers.readiness.config import LightspeedReadinessConfig
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
@@ -68,7 +69,10 @@ def get_distribution_template(name: str = NAME) -> DistributionTemplate:
             "LIGHTSPEED_MODEL": ("llama-cpp/gemma-3-270m", "Model that answers, `provider/model`"),
             "LIGHTSPEED_DEVICE": ("auto", "`cpu`, `cuda` or `auto` for embeddings and classifiers"),
             "LIGHTSPEED_STATE_DIR": ("~/.llama/distributions/lightspeed", "Indexes and stores"),
-            "LIGHTSPEED_INDEX": ("demo", "Name of the index under the state directory"),
+            "LIGHTSPEED_INDEX": (
+                "demo",
+                "Indexes under the state directory, separated by commas",
+            ),
             **{variable: ("", f"Switches `{p}` on") for p, variable in SWITCHED_ON_BY.items()},
         },
     )
@@ -140,7 +144,12 @@ def _providers() -> dict[str, list[Provider]]:
                 provider_id="faiss",
                 provider_type="inline::faiss",
                 config=FaissVectorIOConfig.sample_run_config(STATE),
-            )
+            ),
+            _ours(
+                "lightspeed-index",
+                "inline::lightspeed-index",
+                LightspeedIndexConfig.sample_run_config(STATE),
+            ),
         ],
         "files": [
             Provider(

@@ -58,8 +58,6 @@ def groups_of(wanted: Wanted, groups: Sequence[Group]) -> frozenset[int]:
     if wanted.where is not None:
         _check_fields(wanted.where, groups)
         chosen = [group for group in chosen if holds(wanted.where, group.facts())]
-        if not chosen:
-            _check_values(wanted.where, groups)
     return frozenset(group.number for group in chosen)
 
 
@@ -168,19 +166,6 @@ def _check_fields(where: Where, groups: Sequence[Group]) -> None:
             f"Unknown filter field '{where.field[:80]}': this index has "
             f"{', '.join(sorted(known)[:30])}."
         )
-
-
-def _check_values(where: Where, groups: Sequence[Group]) -> None:
-    """Refuse a value that nothing has; values that nothing has together just find nothing."""
-    if isinstance(where, Together):
-        for part in where.of:
-            _check_values(part, groups)
-        return
-    every = {value for group in groups if (value := group.facts().get(where.field)) is not None}
-    values = where.value if isinstance(where.value, tuple) else (where.value,)
-    is_there = any(_compared(where.field, held, value) == 0 for held in every for value in values)
-    if where.operator in ("eq", "in") and not is_there:
-        _refuse(where.field, ", ".join(map(str, values)), every)
 
 
 def _compared(field: str, held: str, value: Value) -> int:

@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
 from llama_stack.log import get_logger
 from llama_stack_api import (
     URL,
@@ -13,18 +13,15 @@ from llama_stack_api import (
     HealthStatus,
     Inference,
     ListToolDefsResponse,
-    OpenAIEmbeddingsRequestWithExtraBody,
     ToolDef,
     ToolGroup,
     ToolGroupsProtocolPrivate,
     ToolInvocationResult,
     ToolRuntime,
 )
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightspeed_providers.core.errors import (
-    ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     UnavailableError,
@@ -32,15 +29,18 @@ from lightspeed_providers.core.errors import (
 from lightspeed_providers.core.turns import Passage
 
 from .config import LightspeedRagConfig
-from .index.open import Index, index_directory, open_index
-from .retrieval import Retriever, check_filters, checked_query
+from .filters import Condition, Together, Value, Wanted
+from .library import IndexSource, Library, Source
+from .opened import OpenIndexes
+from .question_vectors import question_embedder
+from .rerank import CrossEncoderReranker
+from .retrieval import SearchSettings
+from .stores import StoreSource, check_stores
 
 log = get_logger(name=__name__, category="tool_runtime")
 
 TOOL = "search_product_docs"
 TOOLGROUP = "lightspeed"
-_MOST_EMBEDDED = 2000
-"""Characters of a query that are embedded: more than any embedding model here reads."""
 
 
 class SearchArguments(BaseModel):
@@ -54,39 +54,76 @@ class SearchArguments(BaseModel):
     )
     product: str | None = Field(default=None, description="Only documentation of this product.")
     version: str | None = Field(default=None, description="Only documentation of this version.")
+    language: str | None = Field(default=None, description="Only documentation in this language.")
+    filters: dict[str, Value | list[Value]] | None = Field(
+        default=None,
+        description="Only pages with these attributes; a list means any of its values.",
+    )
+
+    def wanted(self) -> Wanted:
+        """Return what the search is limited to."""
+        conditions = tuple(
+            Condition(field, "in", tuple(value))
+            if isinstance(value, list)
+            else Condition(field, "eq", value)
+            for field, value in (self.filters or {}).items()
+        )
+        where = Together("all", conditions) if conditions else None
+        return Wanted(self.product, self.version, self.language, where)
 
 
 class LightspeedRagImpl(ToolGroupsProtocolPrivate, ToolRuntime):
-    """Tool runtime over one read-only documentation index."""
+    """Tool runtime over the configured indexes and stores."""
 
     def __init__(self, config: LightspeedRagConfig, deps: dict[Api, Any]) -> None:
         self.config = config
         self._inference: Inference = deps[Api.inference]
-        self._index: Index | None = None
+        self._vector_io: Any = deps.get(Api.vector_io)  # Any: the host's router
+        self._opened: OpenIndexes | None = None
+        self._library: Library | None = None
+        self._reranker: CrossEncoderReranker | None = None
 
     async def initialize(self) -> None:
-        """Open the index; a missing or wrong one stops the start."""
-        directory = index_directory(self.config.index_dir)
-        self._index = await asyncio.to_thread(open_index, directory, self.config.embedding_model)
-        facts = self._index.manifest
-        log.info(
-            "Opened documentation index",
-            directory=str(directory),
-            product=facts.product,
-            version=facts.version,
-            passages=facts.passages,
+        """Open the indexes; a missing or wrong one stops the start."""
+        config = self.config
+        opened = await asyncio.to_thread(OpenIndexes, config.index_names(), config.embedding_model)
+        check_stores(config.stores, [index.name for index in opened.indexes], self._vector_io)
+        if config.reranker is not None:
+            self._reranker = CrossEncoderReranker(config.reranker)
+            self._reranker.start_loading()
+        sources: list[Source] = [
+            IndexSource(index, opened.executor, config.timeout_s, self._reranker)
+            for index in opened.indexes
+        ]
+        sources += [StoreSource(store, self._vector_io, self._reranker) for store in config.stores]
+        self._opened = opened
+        self._library = Library(
+            sources,
+            question_embedder(self._inference, config.embedding_model),
         )
+        for index in opened.indexes:
+            log.info(
+                "Opened documentation index",
+                directory=str(index.directory),
+                holds=index.manifest.name,
+                passages=index.manifest.passages,
+            )
 
     async def shutdown(self) -> None:
-        """Close the index."""
-        if self._index is not None:
-            self._index.close()
-            self._index = None
+        """Close the indexes."""
+        opened, self._opened, self._library = self._opened, None, None
+        if opened is not None:
+            await asyncio.to_thread(opened.close)
+        if self._reranker is not None:
+            self._reranker.close()
 
     async def health(self) -> HealthResponse:
-        """Say whether the index is open."""
-        if self._index is None:
-            return HealthResponse(status=HealthStatus.ERROR, message="The index is not open.")
+        """Say whether the indexes are open, and what keeps newer ones from being used."""
+        if self._opened is None:
+            return HealthResponse(status=HealthStatus.ERROR, message="The indexes are not open.")
+        if self._opened.problems:
+            message = " ".join(self._opened.problems)
+            return HealthResponse(status=HealthStatus.ERROR, message=message)
         return HealthResponse(status=HealthStatus.OK)
 
     async def register_toolgroup(self, toolgroup: ToolGroup) -> None:
@@ -102,12 +139,13 @@ class LightspeedRagImpl(ToolGroupsProtocolPrivate, ToolRuntime):
         authorization: str | None = None,
     ) -> ListToolDefsResponse:
         """Return the one tool."""
-        facts = self._opened().manifest
+        opened, _ = self._in_use()
+        held = ", ".join(index.manifest.name for index in opened.indexes)
         tool = ToolDef(
             toolgroup_id=TOOLGROUP,
             name=TOOL,
-            description=f"Search the documentation of {facts.product} {facts.version} and return "
-            "passages with their addresses.",
+            description=f"Search the documentation of {held} and return passages with their "
+            "addresses.",
             input_schema=SearchArguments.model_json_schema(),
         )
         return ListToolDefsResponse(data=[tool])
@@ -118,45 +156,39 @@ class LightspeedRagImpl(ToolGroupsProtocolPrivate, ToolRuntime):
         """Return passages as text for a model and as data for code."""
         if tool_name.removeprefix(f"{TOOLGROUP}/") != TOOL:
             raise NotFoundError(f"Unknown tool '{tool_name}': this provider has {TOOL}.")
-        wanted = _arguments(kwargs)
-        index = self._opened()
-        check_filters(index.manifest, wanted.product, wanted.version)
-        query = checked_query(wanted.query)
-        found = await asyncio.to_thread(
-            Retriever(index).search,
-            query,
-            await self._embedded(query[:_MOST_EMBEDDED]),
-            k=wanted.max_results or self.config.max_results,
-            max_tokens=self.config.max_tokens,
-            min_cosine=self.config.min_cosine,
+        arguments = _arguments(kwargs)
+        _, library = self._in_use()
+        found = await library.search(
+            arguments.query, self._settings(arguments.max_results), arguments.wanted()
         )
         return ToolInvocationResult(
             content=as_text(found.passages),
             metadata={
                 "passages": [passage.model_dump(mode="json") for passage in found.passages],
-                "best_cosine": found.best_cosine,
+                "best_score": found.best_score,
                 "took_ms": found.took_ms,
                 "errors": list(found.errors),
+                "searched": list(found.asked),
             },
         )
 
-    async def _embedded(self, query: str) -> NDArray[np.float32]:
-        request = OpenAIEmbeddingsRequestWithExtraBody(
-            model=self.config.embedding_model, input=query
+    def _settings(self, max_results: int | None) -> SearchSettings:
+        config = self.config
+        settings = SearchSettings(
+            k=max_results or config.max_results,
+            max_tokens=config.max_tokens,
+            neighbour_tokens=config.neighbour_tokens,
+            min_score=config.min_score,
+            default_version=config.default_version,
         )
-        answer = await self._inference.openai_embeddings(request)
-        vector = answer.data[0].embedding
-        if isinstance(vector, str):  # a provider that ignores the asked-for format
-            raise ConfigurationError(
-                f"Embedding model '{self.config.embedding_model}' answers in base64: "
-                "use a provider that answers with numbers."
-            )
-        return np.asarray(vector, dtype=np.float32)
+        if config.reranker is None:
+            return settings
+        return replace(settings, rerank_top=config.reranker.top)
 
-    def _opened(self) -> Index:
-        if self._index is None:
-            raise UnavailableError("The documentation index is closed: the server is stopping.")
-        return self._index
+    def _in_use(self) -> tuple[OpenIndexes, Library]:
+        if self._opened is None or self._library is None:
+            raise UnavailableError("The documentation indexes are closed: the server is stopping.")
+        return self._opened, self._library
 
 
 def as_text(passages: Sequence[Passage]) -> str:

@@ -3,7 +3,7 @@
 import logging
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -18,7 +18,7 @@ from lightspeed_providers.core.errors import (
 )
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.choice import Hit, chosen, joined_with_neighbours
-from lightspeed_providers.product_rag.filters import LATEST, Wanted, groups_of, names_version
+from lightspeed_providers.product_rag.filters import LATEST, Wanted
 from lightspeed_providers.product_rag.fusion import fuse, supported
 from lightspeed_providers.product_rag.index.allowed import Allowed
 from lightspeed_providers.product_rag.index.content import Group, Stored
@@ -26,13 +26,16 @@ from lightspeed_providers.product_rag.index.open import Index
 from lightspeed_providers.product_rag.index.snapshot import Snapshot
 from lightspeed_providers.product_rag.index.stems import Stemmer
 from lightspeed_providers.product_rag.keywords import asked, telling_terms
-from lightspeed_providers.product_rag.naming import limited_by_question, named_products
+from lightspeed_providers.product_rag.naming import named_products
+from lightspeed_providers.product_rag.scopes import Scopes
 from lightspeed_providers.product_rag.spelling import Speller
 
 logger = logging.getLogger(__name__)
 
 _CANDIDATES = 60
 """Hits of each side that are fused."""
+_MOST_CHARACTERS = 4000
+"""Of a query; no keyword search and no embedding model here reads more."""
 _LOOKED_AT = 40
 """Of the fused candidates, those whose passages are read and whose pages support each other."""
 _FEEDBACK = 5
@@ -52,8 +55,8 @@ class SearchSettings:
     max_tokens: int = 2000
     neighbour_tokens: int = 0
     """For text of the same section beside a passage, in all."""
-    min_cosine: float = 0.0
-    """Nothing is found where no passage is at least this similar to the question."""
+    min_score: float = 0.0
+    """Nothing is found where no passage scores this much, from 0 to 1."""
     mode: Mode = "hybrid"
     default_version: str = LATEST
     """Where neither filter nor question names a version: `latest`, `all` or a version."""
@@ -66,7 +69,7 @@ class SearchResult:
     """What was found, best first, and how sure one can be of it."""
 
     hits: tuple[Hit, ...]
-    best_cosine: float
+    best_score: float
     took_ms: float
     errors: tuple[str, ...] = ()
 
@@ -91,6 +94,7 @@ class Retriever:
         self._index = index
         self._reranker = reranker
         self._stems = Stemmer().stems
+        self._scopes = Scopes(())
         is_english = all(release.language == "en" for release in index.manifest.releases)
         self._speller = Speller(index.vocabulary if is_english else {})
 
@@ -119,16 +123,25 @@ class Retriever:
         vector = self._unit(vector)
         errors: list[str] = []
         with self._reading(), self._index.snapshot() as snapshot:
-            groups = self._groups(query, wanted or Wanted(), snapshot.groups, settings)
+            scopes = self._scopes_of(snapshot.groups)
+            groups = scopes.of(query, wanted or Wanted(), settings.default_version)
+            named = named_products(query, scopes.products) if len(scopes.products) > 1 else ()
             search = _Search(
-                snapshot, query, vector, settings, snapshot.allow(groups), self._stems, errors
+                snapshot,
+                query,
+                vector,
+                settings,
+                snapshot.allow(groups),
+                frozenset(named),
+                self._stems,
+                errors,
             )
             ranked = search.ranked()
             hits: tuple[Hit, ...] = ()
-            if ranked.best_cosine >= settings.min_cosine:
+            if ranked.best_score >= settings.min_score:
                 hits = self._hits(search, ranked.scores, groups)
         took_ms = (time.perf_counter() - started) * 1000
-        return SearchResult(hits, round(ranked.best_cosine, 4), round(took_ms, 3), tuple(errors))
+        return SearchResult(hits, round(ranked.best_score, 4), round(took_ms, 3), tuple(errors))
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -140,13 +153,11 @@ class Retriever:
                 "restart the server, or build the index again."
             ) from fault
 
-    def _groups(
-        self, query: str, wanted: Wanted, groups: Sequence[Group], settings: SearchSettings
-    ) -> frozenset[int]:
-        allowed = groups_of(wanted, groups)
-        if wanted.version is not None or names_version(wanted.where):
-            return allowed
-        return limited_by_question(query, groups, allowed, settings.default_version)
+    def _scopes_of(self, groups: Sequence[Group]) -> Scopes:
+        """What is known of these groups; those of a live index only grow."""
+        if len(self._scopes) != len(groups):
+            self._scopes = Scopes(groups)
+        return self._scopes
 
     def _hits(
         self, search: "_Search", fused: dict[int, float], groups: frozenset[int]
@@ -154,10 +165,14 @@ class Retriever:
         snapshot, settings = search.snapshot, search.settings
         first = list(fused)[: max(4 * settings.k, settings.rerank_top, _LOOKED_AT)]
         stored = snapshot.stored(first, groups)
+        # A text that several products have is cited from the one that the question names.
+        if search.named:
+            at_home = {g.number for g in snapshot.groups if g.product in search.named}
+            stored |= snapshot.stored(first, groups & at_home)
         scores = {position: fused[position] for position in first if position in stored}
         if settings.mode == "hybrid":
             scores = supported(scores, {p: s.document for p, s in stored.items()})
-            scores = _favoured(scores, {p: s.passage.product for p, s in stored.items()}, search)
+            scores = _favoured(scores, stored, search.named)
         if self._reranker is not None:
             scores = _reranked(self._reranker, scores, stored, search)
         ranked = sorted(scores.items(), key=lambda item: (-item[1], item[0]))
@@ -177,10 +192,10 @@ class Retriever:
 
 @dataclass(frozen=True, slots=True)
 class _Ranked:
-    """Candidates with their scores, best first, and the cosine of the nearest text."""
+    """Candidates with their scores, best first, and how good the best is, from 0 to 1."""
 
     scores: dict[int, float]
-    best_cosine: float
+    best_score: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +207,8 @@ class _Search:
     vector: NDArray[np.float32]
     settings: SearchSettings
     allowed: Allowed | None
+    named: frozenset[str]
+    """Products that the question names, of several."""
     stems: Callable[[str], list[str]]
     errors: list[str]
 
@@ -199,17 +216,17 @@ class _Search:
         """Return what both sides find, in one ranking."""
         count = max(_CANDIDATES, self.settings.k)
         nearest = self.snapshot.nearest(self.vector, count, self.allowed)
-        best = max(nearest.values(), default=0.0)
         if self.settings.mode == "dense":
-            return _Ranked(nearest, best)
+            return _Ranked(nearest, max(nearest.values(), default=0.0))
         found, ideal = self._matching(count)
         if self.settings.mode == "keyword":
-            return _Ranked(found, best)
+            return _Ranked(found, max(found.values(), default=0.0) / ideal if ideal else 0.0)
         leaning = self._leaning(list(nearest))
         cosines = self.snapshot.nearest(leaning, count, self.allowed)
         others = [position for position in (nearest | found) if position not in cosines]
         cosines |= self.snapshot.cosines(leaning, others)
-        return _Ranked(fuse(cosines, found, ideal), best)
+        fused = fuse(cosines, found, ideal)
+        return _Ranked(fused, max(fused.values(), default=0.0))
 
     def _leaning(self, nearest: list[int]) -> NDArray[np.float32]:
         """The question's vector, leaning to the texts nearest to it (Rocchio's feedback)."""
@@ -234,21 +251,23 @@ class _Search:
 
 
 def checked_query(query: str) -> str:
-    """Return the query without what no database takes, or refuse an empty one."""
-    cleaned = query.encode("utf-8", "replace").decode("utf-8").replace("\x00", " ").strip()
+    """Return the query without what no database takes, cut where no search reads on.
+
+    Raises InvalidRequestError for an empty one.
+    """
+    readable = query[:_MOST_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
+    cleaned = readable.replace("\x00", " ").strip()
     if not cleaned:
         raise InvalidRequestError("The search query is empty: say what to look for.")
     return cleaned
 
 
 def _favoured(
-    scores: dict[int, float], products: dict[int, str], search: _Search
+    scores: dict[int, float], stored: Mapping[int, Stored], named: Container[str]
 ) -> dict[int, float]:
-    """Count passages of a product that the question names for more, where there are several."""
-    every = {group.product for group in search.snapshot.groups}
-    named = named_products(search.query, every) if len(every) > 1 else frozenset()
+    """Count passages of a product that the question names for more."""
     return {
-        position: score * (_NAMED if products[position] in named else 1.0)
+        position: min(score * (_NAMED if stored[position].passage.product in named else 1.0), 1.0)
         for position, score in scores.items()
     }
 

@@ -19,6 +19,7 @@ from llama_stack_api import (
     ShieldsProtocolPrivate,
     ToolGroupsProtocolPrivate,
     ToolRuntime,
+    VectorIO,
 )
 from starlette.testclient import TestClient
 
@@ -39,6 +40,7 @@ CLAIMS = [
     ),
     ("safety.safety", "LightspeedShieldsImpl", [Safety, ShieldsProtocolPrivate, ShieldRunner]),
     ("product_rag.product_rag", "LightspeedRagImpl", [ToolRuntime, ToolGroupsProtocolPrivate]),
+    ("product_rag.vector_io", "LightspeedIndexImpl", [VectorIO]),
     ("responses.responses", "LightspeedResponsesImpl", [Responses]),
     ("transcripts.transcripts", "LightspeedTranscriptsImpl", [Transcripts, TurnSink]),
     ("readiness.readiness", "LightspeedReadinessImpl", [Readiness]),
@@ -74,6 +76,7 @@ def test_all_provider_types_differ() -> None:
         "inline::llama-cpp",
         "inline::lightspeed-shields",
         "inline::lightspeed-rag",
+        "inline::lightspeed-index",
         "inline::lightspeed-responses",
         "inline::lightspeed-transcripts",
     }

@@ -95,7 +95,7 @@ def results_of(questions: Sequence[Question], *searchers: Answers, k: int = 10) 
     return evaluate(
         searchers,
         questions,
-        settings=settings_of([], split="all", k=k, reranker=None, min_cosine=0.0),
+        settings=settings_of([], split="all", k=k, reranker=None, min_score=0.0),
         index=IndexFacts(
             name="acme",
             holds="Acme 2.1",
@@ -510,7 +510,7 @@ def test_against_another_index_tells_the_losers(
 
 
 def test_a_gate_ends_with_three(real: Path, index: Path) -> None:
-    done = rag("evaluate", real, "--index", index, "--json", "--min-cosine", "0.99",
+    done = rag("evaluate", real, "--index", index, "--json", "--min-score", "0.99",
                "--fail-under", "ndcg=0.7")  # fmt: skip
     assert done.exit_code == cli.BELOW
     assert "hybrid: ndcg@10 on pages is 0.0000, below the 0.7" in done.stderr

@@ -33,14 +33,14 @@ class Difference(Estimate):
 
 
 class Separation(BaseModel):
-    """How well the best cosine tells questions with an answer from those without."""
+    """How well the best score tells questions with an answer from those without."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     answerable: tuple[float, ...] = Field(description="Quantiles 0, 10, 25, 50, 75, 90, 100 %.")
     unanswerable: tuple[float, ...] = Field(description="The same quantiles.")
-    auc: float = Field(description="Chance that an answerable question has the higher cosine.")
-    threshold: float = Field(description="The cosine that separates best (Youden's index).")
+    auc: float = Field(description="Chance that an answerable question has the higher score.")
+    threshold: float = Field(description="The score that separates best (Youden's index).")
     answerable_kept: float = Field(description="Share of answerable ones at or above it.")
     unanswerable_refused: float = Field(description="Share of unanswerable ones below it.")
 

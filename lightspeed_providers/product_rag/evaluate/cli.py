@@ -71,7 +71,7 @@ def evaluate(
     reranker: Annotated[
         str | None, typer.Option(help="Cross-encoder to measure too: a name or directory.")
     ] = None,
-    min_cosine: Annotated[
+    min_score: Annotated[
         float, typer.Option(min=0, max=1, help="Find nothing below this similarity.")
     ] = 0.0,
     fail_under: Annotated[
@@ -107,7 +107,7 @@ def evaluate(
     _need("scipy", "sklearn", *(("matplotlib",) if out else ()))
     if out is not None:
         _make(out)
-    runs = _run(questions, (index, against), split, k, reranker, min_cosine, device)
+    runs = _run(questions, (index, against), split, k, reranker, min_score, device)
     comparison = _compared(runs[1], runs[0], None) if len(runs) > 1 else None
     print_run(runs[0], comparison, as_json=as_json)
     if out is not None:
@@ -147,7 +147,7 @@ def _run(
     split: str,
     k: int,
     reranker: str | None,
-    min_cosine: float,
+    min_score: float,
     device: str | None,
 ) -> "list[Results]":
     from lightspeed_providers.core.devices import requested_device
@@ -158,12 +158,12 @@ def _run(
     from lightspeed_providers.product_rag.ingest.progress import shown_progress
 
     asked = of_split(read_questions(files), split)
-    settings = settings_of(files, split=split, k=k, reranker=reranker, min_cosine=min_cosine)
+    settings = settings_of(files, split=split, k=k, reranker=reranker, min_score=min_score)
     chosen = requested_device(device)
     results = []
     for name in filter(None, indexes):
         with (
-            open_searchers(name, device=chosen, reranker=reranker, min_cosine=min_cosine) as opened,
+            open_searchers(name, device=chosen, reranker=reranker, min_score=min_score) as opened,
             shown_progress() as report,
         ):
             results.append(

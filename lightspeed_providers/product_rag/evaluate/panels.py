@@ -66,12 +66,12 @@ def draw_recall(axes: "Axes", results: Results) -> None:
     _tidy(axes, "y")
 
 
-def draw_cosines(axes: "Axes", results: Results) -> None:
+def draw_scores(axes: "Axes", results: Results) -> None:
     """Draw how similar the best passage is, for questions with and without an answer."""
     product = results.searcher()
     answerable = {question.id for question in results.questions if question.is_answerable}
-    yes = [one.best_cosine for one in product.outcomes if one.id in answerable]
-    no = [one.best_cosine for one in product.outcomes if one.id not in answerable]
+    yes = [one.best_score for one in product.outcomes if one.id in answerable]
+    no = [one.best_score for one in product.outcomes if one.id not in answerable]
     low, high = min(yes + no), max(yes + no)
     for values, color, name in (
         (yes, _ANSWERABLE, "with an answer"),
@@ -83,11 +83,11 @@ def draw_cosines(axes: "Axes", results: Results) -> None:
                 weights=[100 / len(values)] * len(values), label=f"{name} ({len(values)})",
             )  # fmt: skip
     told = product.separation
-    axes.set_xlabel("similarity of the best passage (cosine)")
+    axes.set_xlabel("score of the best passage")
     if told is not None:
         axes.axvline(told.threshold, color=_INK, linestyle="--", linewidth=1.2)
         axes.set_xlabel(
-            f"similarity of the best passage (cosine)\n{told.threshold:.2f} separates best: keeps "
+            f"score of the best passage\n{told.threshold:.2f} separates best: keeps "
             f"{told.answerable_kept:.0%}, refuses {told.unanswerable_refused:.0%}"
         )
     axes.set_ylabel("% of the questions")

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lightspeed_providers.product_rag.evaluate.panels import (
-    draw_cosines,
     draw_quality,
     draw_recall,
+    draw_scores,
 )
 from lightspeed_providers.product_rag.evaluate.results import Results
 
@@ -32,9 +32,9 @@ def draw(results: Results, path: Path) -> None:
         right = figure.add_gridspec(2, 1, left=0.71, hspace=0.5, **place)
         draw_quality(figure.add_subplot(left[0, 0]), results)
         draw_recall(figure.add_subplot(right[0, 0]), results)
-        draw_cosines(figure.add_subplot(right[1, 0]), results)
+        draw_scores(figure.add_subplot(right[1, 0]), results)
     else:
-        draw_cosines(figure.add_subplot(figure.add_gridspec(1, 1, left=0.1, **place)[0]), results)
+        draw_scores(figure.add_subplot(figure.add_gridspec(1, 1, left=0.1, **place)[0]), results)
     _head(figure, results, height)
     figure.savefig(path, dpi=_DPI)
 

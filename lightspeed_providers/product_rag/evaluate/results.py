@@ -32,7 +32,7 @@ class Settings(_Fact):
     k: int = Field(description="Ranks that count.")
     depth: int = Field(description="Passages asked for, so that k different pages come together.")
     split: str
-    min_cosine: float
+    min_score: float
     reranker: str | None
     files: tuple[QuestionFile, ...]
     made_at: str
@@ -60,7 +60,7 @@ class Outcome(_Fact):
     passages: dict[str, float]
     found: int = Field(description="Passages among the first k.")
     cited: int = Field(description="Those of them whose address leads to a heading.")
-    best_cosine: float
+    best_score: float
     took_ms: float
 
 

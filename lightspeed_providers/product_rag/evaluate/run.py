@@ -68,14 +68,14 @@ def evaluate(
 
 
 def settings_of(
-    files: Sequence[Path], *, split: str, k: int, reranker: str | None, min_cosine: float
+    files: Sequence[Path], *, split: str, k: int, reranker: str | None, min_score: float
 ) -> Settings:
     """Return how a run is made, as it is kept with the results."""
     return Settings(
         k=k,
         depth=k * PASSAGES_A_PAGE,
         split=split,
-        min_cosine=min_cosine,
+        min_score=min_score,
         reranker=reranker,
         files=tuple(QuestionFile(name=file.name, sha256=sha256_of(file)) for file in files),
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -95,7 +95,7 @@ def outcome(question: Question, found: Found, k: int) -> Outcome:
         passages=metrics_of(passages, k) if passages else {},
         found=len(shown),
         cited=sum(bool(anchor_of(passage)) for passage in shown),
-        best_cosine=found.best_cosine,
+        best_score=found.best_score,
         took_ms=found.took_ms,
     )
 

@@ -41,7 +41,7 @@ class Opened:
 
 @contextmanager
 def open_searchers(
-    name_or_path: str, *, device: str | None, reranker: str | None, min_cosine: float
+    name_or_path: str, *, device: str | None, reranker: str | None, min_score: float
 ) -> Iterator[Opened]:
     """Give the searches over an index, the product's own last; they close with the context."""
     directory = index_directory(name_or_path)
@@ -50,7 +50,7 @@ def open_searchers(
     try:
         embedder = shared_embedder(manifest.embedding_model, device)
         embedder.encode(["warm up"])  # loading the model is no question's time
-        settings = SearchSettings(max_tokens=_NO_BUDGET, min_cosine=min_cosine)
+        settings = SearchSettings(max_tokens=_NO_BUDGET, min_score=min_score)
         found: list[Searcher] = [
             _Search(name, Retriever(index), embedder, replace(settings, mode=mode))
             for name, mode in _MODES.items()
@@ -96,7 +96,7 @@ class _Search:
         if result.errors:
             raise UnavailableError(f"Question '{question.id}' was not searched: {result.errors[0]}")
         needed_ms = 0.0 if self._settings.mode == "keyword" else embedded_ms
-        return Found(result.passages, result.best_cosine, needed_ms + result.took_ms)
+        return Found(result.passages, result.best_score, needed_ms + result.took_ms)
 
 
 class _Judge:

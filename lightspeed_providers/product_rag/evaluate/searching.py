@@ -12,7 +12,7 @@ class Found:
     """What a search found, best first, and how long it took with all that a user waits for."""
 
     passages: tuple[Passage, ...]
-    best_cosine: float
+    best_score: float
     took_ms: float
 
 

@@ -41,8 +41,8 @@ def measured(
         cited=sum(outcome.cited for outcome in outcomes) / found if found else None,
         nothing_found=_share_empty(unanswerable),
         separation=separation(
-            [outcome.best_cosine for outcome in answerable],
-            [outcome.best_cosine for outcome in unanswerable],
+            [outcome.best_score for outcome in answerable],
+            [outcome.best_score for outcome in unanswerable],
         ),
         outcomes=tuple(outcomes),
     )

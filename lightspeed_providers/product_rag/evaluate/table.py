@@ -172,7 +172,7 @@ def _threshold(results: Results) -> str:
     if told is None:
         return ""
     return (
-        f"Best cosine: median {told.answerable[3]:.3f} of answerable questions, "
+        f"Best score: median {told.answerable[3]:.3f} of answerable questions, "
         f"{told.unanswerable[3]:.3f} of unanswerable ones; ROC AUC {told.auc:.3f}. "
         f"A threshold of {told.threshold:.3f} separates best: it keeps "
         f"{_share(told.answerable_kept)} of the answerable and refuses "

@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.product_rag.index.versions import version_key
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -95,7 +96,8 @@ class Manifest(BaseModel):
     @property
     def name(self) -> str:
         """What the index holds, for people."""
-        return ", ".join(release.name for release in self.releases)
+        ordered = sorted(self.releases, key=lambda one: (one.product, version_key(one.version)))
+        return ", ".join(release.name for release in ordered)
 
 
 def read_manifest(directory: Path) -> Manifest:

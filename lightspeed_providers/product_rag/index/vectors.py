@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightspeed_providers.core.devices import share_cores
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.product_rag.index.manifest import Manifest, VectorFacts
 
@@ -96,6 +97,7 @@ def write_vectors(vectors: Vectors, path: Path, *, flat_up_to: int = FLAT_UP_TO)
 
 def open_vectors(path: Path, manifest: Manifest) -> VectorIndex:
     """Return the vectors of a file, mapped into memory and shared between processes."""
+    share_cores()  # faiss's threads too would spin while they wait
     import faiss
 
     try:

@@ -46,8 +46,10 @@ from lightspeed_providers.product_rag.ingest.parse import (
 from lightspeed_providers.product_rag.ingest.sources import Sources, find_sources
 from lightspeed_providers.product_rag.ingest.tokens import token_counter, token_limit
 
-_MAKING = 3
+_MAKING = 4
 """Counts changes of parsing and cutting, after which an index is built again."""
+_LONGEST_VALUE = 100
+"""Characters of an attribute; what is longer is prose, and nobody filters on it."""
 _FEW_FILES = 24
 """Up to so many files are parsed faster here than in processes of their own."""
 
@@ -109,7 +111,6 @@ class _Cut:
     name: str
     file: str
     title: str = ""
-    language: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     pieces: tuple[tuple[Piece, int], ...] = ()
     problems: tuple[str, ...] = ()
@@ -332,7 +333,7 @@ def _cut(file: Path, name: str, inside: str, *, txt_is_rst: bool, model: str) ->
     except Exception as fault:  # one odd page must not cost all the others
         return _Cut(name, inside, skipped=f"too odd to cut ({type(fault).__name__}: {fault})")
     sized = tuple((piece, count(piece.content)) for piece in pieces)
-    return _Cut(name, inside, page.title, page.language, page.attributes, sized, page.problems)
+    return _Cut(name, inside, page.title, page.attributes, sized, page.problems)
 
 
 def _documents(
@@ -354,7 +355,8 @@ def _documents(
 
 def _attributes(documentation: Documentation, cut: _Cut) -> tuple[tuple[str, str], ...]:
     """What a page says of itself goes before what is said of all pages."""
-    return tuple(sorted((dict(documentation.attributes) | dict(cut.attributes)).items()))
+    of_page = {name: value for name, value in cut.attributes if len(value) <= _LONGEST_VALUE}
+    return tuple(sorted((dict(documentation.attributes) | of_page).items()))
 
 
 def _document_id(documentation: Documentation, name: str) -> str:
