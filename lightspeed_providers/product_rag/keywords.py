@@ -9,6 +9,12 @@ _MOST_TERMS = 32
 _MOST_CHARACTERS = 4000
 _MOST_OF_A_TERM = 2.2
 """What BM25 with k1 = 1.2 gives at most, in units of a term's rarity."""
+_MOST_LISTED = 200_000
+"""Texts whose scores are added up for a question, a few milliseconds; the words that more have
+tell least, and are left to the vectors."""
+_ALWAYS_ASKED = 2
+_MOST_WITH_A_NAMES_WORD = 50_000
+"""A name whose words more texts have is looked up word by word: as a phrase it takes FTS5 long."""
 _TERM = re.compile(r"\w+(?:[.\-]\w+)*")
 _COMMON = """
     a about an and any are as at be by can could did do does for from get give had has have how
@@ -61,15 +67,33 @@ def asked(
     """
     parts = {term: tuple(stems(term)) for term in terms}
     known = listed(sorted({stem for each in parts.values() for stem in each}))
-    words, ideal = {}, 0.0
-    for each in dict.fromkeys(filter(None, parts.values())):
-        count, start = min((known.get(stem, (0, -1)) for stem in each), default=(0, -1))
-        rarity = _rarity(count, texts)
-        ideal += _MOST_OF_A_TERM * rarity
-        if len(each) == 1 and count:
-            words[each] = Part(start, count, rarity)
-    names = [term for term, each in parts.items() if len(each) > 1]
-    return Asked(tuple(words.values()), _any_of(names), _any_of(terms), ideal)
+    counts = {stem: known.get(stem, (0, -1))[0] for each in parts.values() for stem in each}
+    names = [
+        term
+        for term, each in parts.items()
+        if len(each) > 1 and max(counts[stem] for stem in each) <= _MOST_WITH_A_NAMES_WORD
+    ]
+    single = {stem for term, each in parts.items() if term not in names for stem in each}
+    ideal = sum(
+        _MOST_OF_A_TERM * _rarity(min(counts[stem] for stem in each), texts)
+        for each in dict.fromkeys(filter(None, parts.values()))
+    )
+    words = _affordable(
+        [Part(known[s][1], counts[s], _rarity(counts[s], texts)) for s in single if counts[s]]
+    )
+    return Asked(words, _any_of(names), _any_of(terms), ideal)
+
+
+def _affordable(words: list[Part]) -> tuple[Part, ...]:
+    """The rarest words first, as many as may be added up in the time of a search."""
+    chosen: list[Part] = []
+    listed = 0
+    for word in sorted(words, key=lambda word: (word.texts, word.start)):
+        listed += word.texts
+        if len(chosen) >= _ALWAYS_ASKED and listed > _MOST_LISTED:
+            break
+        chosen.append(word)
+    return tuple(chosen)
 
 
 def _any_of(terms: Sequence[str]) -> str | None:

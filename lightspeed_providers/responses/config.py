@@ -24,6 +24,31 @@ class RetrievalConfig(BaseModel):
     max_passages: int = Field(
         default=4, ge=1, le=50, description="At most this many passages go to the model."
     )
+    product: str | None = Field(
+        default=None, description="Only documentation of this product; all where left out."
+    )
+    version: str | None = Field(
+        default=None,
+        description="Only documentation of this version, `latest` or `all`; where left out, the "
+        "question decides, else the search's own default.",
+    )
+    language: str | None = Field(
+        default=None, description="Only documentation in this language; all where left out."
+    )
+    filters: dict[str, str | list[str]] = Field(
+        default_factory=dict, description="Only pages with these attributes."
+    )
+
+    def arguments(self, question: str) -> dict[str, Any]:
+        """Return what the search tool is called with for a question."""
+        limits = {
+            "product": self.product,
+            "version": self.version,
+            "language": self.language,
+            "filters": self.filters or None,
+        }
+        given = {name: limit for name, limit in limits.items() if limit is not None}
+        return {"query": question, "max_results": self.max_passages, **given}
 
 
 class ProfileConfig(BaseModel):

@@ -271,8 +271,7 @@ class LightspeedResponsesImpl(Responses):
         if not turn.retrieves:
             return (), ()
         result = await self._deps[Api.tool_runtime].invoke_tool(
-            tool_name=retrieval.tool,
-            kwargs={"query": question, "max_results": retrieval.max_passages},
+            tool_name=retrieval.tool, kwargs=retrieval.arguments(question)
         )
         if result.error_message:
             raise UnavailableError(f"Documentation search failed: {result.error_message}")

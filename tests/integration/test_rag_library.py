@@ -21,6 +21,8 @@ from llama_stack_api import (
     InsertChunksRequest,
     OpenAICreateVectorStoreRequestWithExtraBody,
 )
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from starlette.testclient import TestClient
 
 from lightspeed_providers.core.embedder import shared_embedder
@@ -32,6 +34,7 @@ from lightspeed_providers.core.errors import (
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.core.readiness import State, board
 from lightspeed_providers.product_rag import current as current_module
+from lightspeed_providers.product_rag import metrics
 from lightspeed_providers.product_rag.config import (
     LightspeedRagConfig,
     RerankerSettings,
@@ -391,6 +394,38 @@ async def test_a_refusal_counts_only_if_all_refuse(indexes: dict[str, Path]) -> 
     assert len(found.hits) == 1
     assert found.errors == ()
     current.close()
+
+
+async def test_searches_and_failures_are_counted_without_their_words(
+    indexes: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reader = InMemoryMetricReader()
+    meter = MeterProvider([reader]).get_meter("test")
+    for name in ("searches", "source_failures"):
+        monkeypatch.setattr(metrics, name, meter.create_counter(name))
+    monkeypatch.setattr(metrics, "duration", meter.create_histogram("duration"))
+    current = CurrentIndex(indexes["pump"], MODEL)
+    with ThreadPoolExecutor(1) as executor:
+        sources = [IndexSource(current, executor, 5.0), Failing("slow")]
+        library = Library(sources, embedded)
+        await library.search("grease of Mrs Smith", SearchSettings())
+        await library.search("Smith", SearchSettings(min_score=1.0))
+        with pytest.raises(InvalidRequestError):
+            await library.search(" ", SearchSettings())
+        with pytest.raises(UnavailableError):
+            await Library(sources[1:], embedded).search("Smith", SearchSettings())
+    current.close()
+    data = reader.get_metrics_data()
+    assert data is not None
+    counted = {
+        (metric.name, *dict(point.attributes or {}).values()): getattr(point, "value", None)
+        for metric in data.resource_metrics[0].scope_metrics[0].metrics
+        for point in metric.data.data_points
+    }
+    outcomes = {"found": 1, "nothing": 1, "refused": 1, "failed": 1}
+    assert {name[1]: n for name, n in counted.items() if name[0] == "searches"} == outcomes
+    assert counted["source_failures", "slow", "timeout"] == 3
+    assert "Smith" not in str(data.to_json())
 
 
 # Customers' own stores

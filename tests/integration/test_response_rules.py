@@ -9,8 +9,10 @@ from llama_stack_api import (
 
 from lightspeed_providers.core.errors import LightspeedError, UnprocessableError
 from lightspeed_providers.core.turns import Passage
+from lightspeed_providers.product_rag.product_rag import SearchArguments
 from lightspeed_providers.responses.checkpoints import Checkpoints
 from lightspeed_providers.responses.citations import referenced_documents
+from lightspeed_providers.responses.config import RetrievalConfig
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.guarded import with_passages, without_refused_turns
 from lightspeed_providers.responses.open_turn import OpenTurn
@@ -157,3 +159,12 @@ def test_a_fault_becomes_one_line_with_a_status(fault: Exception, status: int, w
     assert error.status_code == status
     assert words in str(error)
     assert "SECRET" not in str(error)
+
+
+def test_a_profile_says_which_documentation_is_searched() -> None:
+    assert RetrievalConfig().arguments("x") == {"query": "x", "max_results": 4}
+    limits = {"product": "Acme", "version": "2.1", "language": "de", "filters": {"audience": "ops"}}
+    arguments = RetrievalConfig.model_validate(limits).arguments("x")
+    wanted = SearchArguments.model_validate(arguments).wanted()
+    assert (wanted.product, wanted.version, wanted.language) == ("Acme", "2.1", "de")
+    assert wanted.where is not None

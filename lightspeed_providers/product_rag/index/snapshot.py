@@ -158,7 +158,8 @@ class Snapshot:
 
     def _stored(self, row: tuple[Any, ...]) -> Stored:  # Any: what SQLite answers
         group = self.groups[row[9]]
-        passage = Passage(
+        # Not validated again: it was when it was written, and a search reads forty.
+        passage = Passage.model_construct(
             passage_id=row[1],
             document_id=row[2],
             title=row[3],

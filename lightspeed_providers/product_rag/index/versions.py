@@ -29,6 +29,7 @@ class _Odd:
         return hash(tuple(self.parts))
 
 
+@functools.lru_cache(maxsize=1024)
 def version_key(text: str) -> tuple[int, Version | _Odd]:
     """Return what versions are sorted by; names such as `main` come above all numbers."""
     try:
