@@ -43,6 +43,7 @@ from lightspeed_providers.product_rag.ingest.address import doc_url
 from lightspeed_providers.product_rag.ingest.build import BuildResult, Documentation
 from lightspeed_providers.product_rag.ingest.markdown import parse_markdown, parse_plain_text
 from lightspeed_providers.product_rag.ingest.page import Kind
+from lightspeed_providers.product_rag.ingest.progress import shown_left
 from lightspeed_providers.product_rag.ingest.restructuredtext import parse_restructuredtext
 from lightspeed_providers.product_rag.ingest.sphinx_markup import shown_text
 from lightspeed_providers.product_rag.retrieval import Retriever, SearchSettings
@@ -725,3 +726,18 @@ def test_old_release_notes_are_left_out(tmp_path: Path) -> None:
     for name in ("1.11.txt", "4.1.txt", "4.2.3.txt", "5.2.txt", "index.txt"):
         (tmp_path / "releases" / name).write_text("x")
     assert demo_source._old_release_notes(tmp_path) == {"releases/1.11.txt", "releases/4.1.txt"}
+
+
+@pytest.mark.parametrize(
+    ("done", "total", "seconds", "shown"),
+    [
+        (1, 100, 0.1, ""),
+        (50, 200, 2.0, ", 25/s, 0 min 6 s left"),
+        (100, 7300, 10.0, ", 10/s, 12 min 0 s left"),
+        (200, 200, 8.0, ""),
+    ],
+)
+def test_a_long_build_says_its_rate_and_the_time_left(
+    done: int, total: int, seconds: float, shown: str
+) -> None:
+    assert shown_left(done, total, seconds) == shown
