@@ -20,7 +20,8 @@ from typing import Any
 from lightspeed_providers.core.embedder import shared_embedder
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.product_rag import current
-from lightspeed_providers.product_rag.ingest.build import Documentation, build_index
+from lightspeed_providers.product_rag.ingest.build import build_index
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 
 PARTS = ("bearing", "valve", "filter", "motor", "sensor", "hose", "seal", "pipe", "switch", "fan")
 VERSION = re.compile(r"manual of version (\d+)")

@@ -23,7 +23,8 @@ from lightspeed_providers.core.model_packages import (
     embedding_model_path,
 )
 from lightspeed_providers.product_rag.index.open import open_index
-from lightspeed_providers.product_rag.ingest.build import BuildResult, Documentation, build_index
+from lightspeed_providers.product_rag.ingest.build import BuildResult, build_index
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.ingest.sources import find_sources
 
 STOCK_BATCH = 32

@@ -32,7 +32,8 @@ INGEST = """
 import sys, tempfile
 from pathlib import Path
 from lightspeed_providers.core.embedder import shared_embedder
-from lightspeed_providers.product_rag.ingest.build import Documentation, build_index
+from lightspeed_providers.product_rag.ingest.build import build_index
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 while True:
     with tempfile.TemporaryDirectory() as target:
         build_index(

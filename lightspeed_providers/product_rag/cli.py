@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +13,8 @@ from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.core.paths import state_dir
 
 if TYPE_CHECKING:
-    from lightspeed_providers.product_rag.ingest.build import BuildResult, Documentation
+    from lightspeed_providers.product_rag.ingest.build import BuildResult
+    from lightspeed_providers.product_rag.ingest.reading import Documentation
 
 _SHOWN = 10
 
@@ -82,6 +84,14 @@ def ingest(
             "--add", help="Keep the other products and versions that the index holds already."
         ),
     ] = False,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            help="Write only the documents that differ into the index that is there: fast in a "
+            "large one. `lightspeed index seal` makes it compact again.",
+        ),
+    ] = False,
     model: Model = DEFAULT_EMBEDDING_MODEL,
     device: Device = None,
     txt_is_rst: Annotated[
@@ -104,8 +114,10 @@ def ingest(
     Exit codes: 0 built or up to date, 1 failed, 2 wrong usage.
     """
     from lightspeed_providers.product_rag.ingest.archives import opened_source
-    from lightspeed_providers.product_rag.ingest.build import Documentation
+    from lightspeed_providers.product_rag.ingest.reading import Documentation
 
+    if in_place and (add or force):
+        raise typer.BadParameter("--in-place keeps what is there: leave out --add and --force.")
     if not product.strip() or not version.strip():
         raise typer.BadParameter("--product and --version must not be empty.")
     directory = out or state_dir() / "indexes" / _directory_name(product)
@@ -122,7 +134,15 @@ def ingest(
             attributes=_attributes(attribute or []),
         )
         _build(
-            documentation, directory, model, device, force, add=add, strict=strict, skipped=left_out
+            documentation,
+            directory,
+            model,
+            device,
+            force,
+            add=add,
+            in_place=in_place,
+            strict=strict,
+            skipped=left_out,
         )
 
 
@@ -134,6 +154,7 @@ def _build(
     force: bool,
     *,
     add: bool = False,
+    in_place: bool = False,
     strict: bool = False,
     skipped: Sequence[tuple[str, str]] = (),
 ) -> None:
@@ -141,17 +162,17 @@ def _build(
     from lightspeed_providers.core.embedder import shared_embedder
     from lightspeed_providers.product_rag.ingest.build import build_index
     from lightspeed_providers.product_rag.ingest.progress import shown_progress
+    from lightspeed_providers.product_rag.ingest.update import update_index
 
     chosen = requested_device(device)
+    make = update_index if in_place else partial(build_index, force=force, add=add)
     with shown_progress() as report:
-        result = build_index(
+        result = make(
             documentation,
             directory,
             model=model,
             encoder=lambda: shared_embedder(model, chosen),
             report=report,
-            force=force,
-            add=add,
             strict=strict,
             skipped=skipped,
         )
@@ -171,8 +192,9 @@ def _tell(result: "BuildResult") -> None:
     if result.unchanged:
         did = f"Index is up to date: {holds}"
     else:
+        done = "changed in place" if result.is_live else "built"
         did = (
-            f"Index built: {holds}, {result.tokens} tokens, {result.embedded} texts embedded, "
+            f"Index {done}: {holds}, {result.tokens} tokens, {result.embedded} texts embedded, "
             f"{len(result.skipped)} files skipped, {result.empty} without text of their own"
         )
     typer.echo(f"{did}, {result.seconds:.1f} s, in {result.directory}")

@@ -56,7 +56,7 @@ class SearchSettings:
     neighbour_tokens: int = 0
     """For text of the same section beside a passage, in all."""
     min_score: float = 0.0
-    """Nothing is found where no passage scores this much, from 0 to 1."""
+    """Nothing is found where no passage scores this much, from 0 to 1; 0 finds the nearest."""
     mode: Mode = "hybrid"
     default_version: str = LATEST
     """Where neither filter nor question names a version: `latest`, `all` or a version."""
@@ -138,7 +138,7 @@ class Retriever:
             )
             ranked = search.ranked()
             hits: tuple[Hit, ...] = ()
-            if ranked.best_score >= settings.min_score:
+            if settings.min_score <= 0 or ranked.best_score >= settings.min_score:
                 hits = self._hits(search, ranked.scores, groups)
         took_ms = (time.perf_counter() - started) * 1000
         return SearchResult(hits, round(ranked.best_score, 4), round(took_ms, 3), tuple(errors))

@@ -12,7 +12,8 @@ from starlette.testclient import TestClient
 
 from lightspeed_providers.core.embedder import shared_embedder
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
-from lightspeed_providers.product_rag.ingest.build import Documentation, build_index
+from lightspeed_providers.product_rag.ingest.build import build_index
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 
 ROOT = Path(__file__).parents[2]
 CASSETTES = ROOT / "tests" / "cassettes"

@@ -37,13 +37,14 @@ from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.product_rag import cli
 from lightspeed_providers.product_rag.index.manifest import read_manifest
 from lightspeed_providers.product_rag.index.open import open_index
-from lightspeed_providers.product_rag.ingest import build as build_module
+from lightspeed_providers.product_rag.ingest import reading as reading_module
 from lightspeed_providers.product_rag.ingest import demo as demo_source
 from lightspeed_providers.product_rag.ingest.address import doc_url
-from lightspeed_providers.product_rag.ingest.build import BuildResult, Documentation
+from lightspeed_providers.product_rag.ingest.build import BuildResult
 from lightspeed_providers.product_rag.ingest.markdown import parse_markdown, parse_plain_text
 from lightspeed_providers.product_rag.ingest.page import Kind
 from lightspeed_providers.product_rag.ingest.progress import shown_left
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.ingest.restructuredtext import parse_restructuredtext
 from lightspeed_providers.product_rag.ingest.sphinx_markup import shown_text
 from lightspeed_providers.product_rag.retrieval import Retriever, SearchSettings
@@ -396,7 +397,7 @@ def test_pages_read_in_processes_give_the_same_bytes(
 ) -> None:
     source = written(tmp_path / "docs", PAGES | {"guide/backups.rst": BACKUPS})
     build(about(source), tmp_path / "here")
-    monkeypatch.setattr(build_module, "_FEW_FILES", 0)
+    monkeypatch.setattr(reading_module, "_FEW_FILES", 0)
     build(about(source), tmp_path / "apart")
     assert contents(tmp_path / "here") == contents(tmp_path / "apart")
 

@@ -42,7 +42,8 @@ from lightspeed_providers.product_rag.config import (
 )
 from lightspeed_providers.product_rag.current import CurrentIndex
 from lightspeed_providers.product_rag.filters import Condition, Wanted
-from lightspeed_providers.product_rag.ingest.build import Documentation, build_index
+from lightspeed_providers.product_rag.ingest.build import build_index
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.library import IndexSource, Library, Question
 from lightspeed_providers.product_rag.product_rag import LightspeedRagImpl
 from lightspeed_providers.product_rag.rerank import COMPONENT, CrossEncoderReranker

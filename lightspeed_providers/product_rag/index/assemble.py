@@ -107,7 +107,7 @@ def assemble(
 
 
 def documents_of(index: Index, release: Release) -> Iterator[Document]:
-    """Return the documents of a release as they were written."""
+    """Return the documents of a release in the order of their ids, as a build writes them."""
     with index.snapshot() as snapshot:
         groups = {
             group.number: group
@@ -119,7 +119,7 @@ def documents_of(index: Index, release: Release) -> Iterator[Document]:
         rows = snapshot.connection.execute(
             "SELECT document_no, document_id, documents.title, source_file, group_no, passage_id, "  # noqa: S608 # numbers
             "heading_path, doc_url, content, tokens FROM documents JOIN places USING (document_no) "
-            f"JOIN texts USING (position) WHERE group_no IN ({marks}) ORDER BY document_no, ordinal"
+            f"JOIN texts USING (position) WHERE group_no IN ({marks}) ORDER BY document_id, ordinal"
         )
         for _, same in groupby(rows, key=lambda row: row[0]):
             places = list(same)

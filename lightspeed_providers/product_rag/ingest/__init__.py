@@ -16,6 +16,8 @@ page.py               what every parser returns
 chunk.py              a page as passages
 tokens.py             how much of a text the embedding model reads
 address.py            a passage's public address
-build.py              all of it, on all cores, into an index directory
+reading.py            files as documents, on all cores
+build.py              all of it, into an index directory
+update.py             only what differs, into an index that is there
 progress.py           how a build shows itself
 """

@@ -1,17 +1,13 @@
-"""From a directory of documentation to an index, on all cores."""
+"""From a directory of documentation to an index."""
 
 import functools
 import hashlib
 import json
-import multiprocessing
-import os
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -25,7 +21,6 @@ from lightspeed_providers.product_rag.index.assemble import (
     assemble,
     documents_of,
 )
-from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.index.manifest import (
     FORMAT_VERSION,
     MANIFEST,
@@ -35,23 +30,18 @@ from lightspeed_providers.product_rag.index.manifest import (
     read_manifest,
 )
 from lightspeed_providers.product_rag.index.open import open_index
-from lightspeed_providers.product_rag.ingest.address import check_template, doc_url
-from lightspeed_providers.product_rag.ingest.chunk import Measure, Piece, pieces_of
-from lightspeed_providers.product_rag.ingest.parse import (
-    SUFFIXES,
-    NothingToCiteError,
-    UnreadableError,
-    parse_file,
+from lightspeed_providers.product_rag.ingest.address import check_template
+from lightspeed_providers.product_rag.ingest.parse import SUFFIXES
+from lightspeed_providers.product_rag.ingest.reading import (
+    Documentation,
+    Told,
+    check_read,
+    documents,
 )
 from lightspeed_providers.product_rag.ingest.sources import Sources, find_sources
-from lightspeed_providers.product_rag.ingest.tokens import token_counter, token_limit
 
 _MAKING = 4
 """Counts changes of parsing and cutting, after which an index is built again."""
-_LONGEST_VALUE = 100
-"""Characters of an attribute; what is longer is prose, and nobody filters on it."""
-_FEW_FILES = 24
-"""Up to so many files are parsed faster here than in processes of their own."""
 
 
 class Encoder(Protocol):
@@ -72,21 +62,6 @@ class Encoder(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Documentation:
-    """What is built: where it lies, what it describes, and where readers find it."""
-
-    source: Path
-    product: str
-    version: str
-    title: str
-    language: str = "en"
-    url_template: str = "{path}#{anchor}"
-    txt_is_rst: bool = False
-    exclude: frozenset[str] = frozenset()
-    attributes: tuple[tuple[str, str], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class BuildResult:
     """What a build did."""
 
@@ -102,39 +77,8 @@ class BuildResult:
     skipped: tuple[tuple[str, str], ...] = ()
     problems: tuple[tuple[str, str], ...] = ()
     left_out: tuple[tuple[str, int], ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """What became of a file: its pieces with their tokens, or why there are none."""
-
-    name: str
-    file: str
-    title: str = ""
-    attributes: tuple[tuple[str, str], ...] = ()
-    pieces: tuple[tuple[Piece, int], ...] = ()
-    problems: tuple[str, ...] = ()
-    skipped: str = ""
-    is_empty: bool = False
-    """Skipped rightly: a page that only leads to others."""
-
-
-@dataclass(slots=True)
-class _Told:
-    """What the documents' authors should know, collected while they are read."""
-
-    skipped: list[tuple[str, str]] = field(default_factory=list)
-    problems: list[tuple[str, str]] = field(default_factory=list)
-    empty: int = 0
-    read: int = 0
-
-    def note(self, cut: _Cut) -> None:
-        self.read += 1
-        if cut.is_empty:
-            self.empty += 1
-        elif cut.skipped:
-            self.skipped.append((cut.name, cut.skipped))
-        self.problems.extend((cut.name, problem) for problem in cut.problems)
+    is_live: bool = False
+    """Changed in place, and not sealed since."""
 
 
 def build_index(
@@ -156,13 +100,8 @@ def build_index(
     also one of those `skipped` before.
     """
     started = time.perf_counter()
-    check_template(documentation.url_template)
-    sources = find_sources(documentation.source, documentation.exclude)
-    if not sources.files:
-        raise ConfigurationError(
-            f"Source '{documentation.source}' has no files that end in {', '.join(SUFFIXES)}."
-        )
-    release = _release(documentation, sources, model)
+    sources = checked_sources(documentation)
+    release = release_of(documentation, sources, model)
     left_out = tuple(sources.left_out.items())
     old = _whole(directory, model)
     if add and old is None:
@@ -180,9 +119,8 @@ def build_index(
         )
     embedder = encoder()
     embedder.start_loading()
-    told = _Told(skipped=list(skipped))
-    cuts = _cut_all(sources, documentation.txt_is_rst, model, report)
-    parts = [Part(release, _documents(cuts, documentation, told))]
+    told = Told(skipped=list(skipped))
+    parts = [Part(release, documents(sources, documentation, model, told, report))]
     kept = _kept(old, release) if old is not None and add else ()
     index = open_index(directory, model) if kept else None
     try:
@@ -193,7 +131,7 @@ def build_index(
             directory,
             Embedding(model, lambda: embedder.dimension, embedder.encode),
             report=report,
-            checked=functools.partial(_check, told, documentation, strict=strict),
+            checked=functools.partial(check_read, told, documentation, strict=strict),
         )
     finally:
         if index is not None:
@@ -213,22 +151,19 @@ def build_index(
     )
 
 
-def _check(told: _Told, documentation: Documentation, *, strict: bool) -> None:
-    if strict and told.skipped:
-        name, reason = told.skipped[0]
-        more = f" and {len(told.skipped) - 1} more" if len(told.skipped) > 1 else ""
+def checked_sources(documentation: Documentation) -> Sources:
+    """Return the files of a documentation, or say in one line why it can't be read."""
+    check_template(documentation.url_template)
+    sources = find_sources(documentation.source, documentation.exclude)
+    if not sources.files:
         raise ConfigurationError(
-            f"'{name}'{more} can't be read ({reason}): correct it, or build without --strict."
+            f"Source '{documentation.source}' has no files that end in {', '.join(SUFFIXES)}."
         )
-    if told.skipped and len(told.skipped) + told.empty == told.read:
-        name, reason = told.skipped[0]
-        raise ConfigurationError(
-            f"Source '{documentation.source}' gives no text: '{name}' is {reason}."
-        )
+    return sources
 
 
-def _release(documentation: Documentation, sources: Sources, model: str) -> Release:
-    """What is built, with one hash over everything that decides what it holds."""
+def release_of(documentation: Documentation, sources: Sources, model: str) -> Release:
+    """Return what is built, with one hash over everything that decides what it holds."""
     parts = [
         str(FORMAT_VERSION),
         str(_MAKING),
@@ -288,101 +223,3 @@ def _is_there(directory: Path, file: IndexFile) -> bool:
     with suppress(OSError):
         return (directory / file.name).stat().st_size == file.size
     return False
-
-
-def _cut_all(sources: Sources, txt_is_rst: bool, model: str, report: Report) -> Iterator[_Cut]:
-    """Parse and cut every file, in processes where there are many; the order is the files'."""
-    cut = functools.partial(_cut, txt_is_rst=txt_is_rst, model=model)
-    names = [sources.name_of(file) for file in sources.files]
-    inside = [file.relative_to(sources.root).as_posix() for file in sources.files]
-    for done, result in enumerate(_results(cut, (list(sources.files), names, inside)), start=1):
-        report("Reading pages", done, len(names))
-        yield result
-
-
-def _results(
-    cut: Callable[[Path, str, str], _Cut], jobs: tuple[list[Path], list[str], list[str]]
-) -> Iterator[_Cut]:
-    workers = min(os.cpu_count() or 1, 8)
-    if len(jobs[0]) <= _FEW_FILES or workers == 1:
-        yield from map(cut, *jobs)
-        return
-    pool = ProcessPoolExecutor(
-        workers,
-        # Forking a process whose threads load a model can deadlock.
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=signal.signal,
-        initargs=(signal.SIGINT, signal.SIG_IGN),  # Ctrl-C is the parent's to handle
-    )
-    try:
-        yield from pool.map(cut, *jobs)
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def _cut(file: Path, name: str, inside: str, *, txt_is_rst: bool, model: str) -> _Cut:
-    try:
-        page = parse_file(file, name, txt_is_rst=txt_is_rst)
-    except NothingToCiteError as fault:
-        return _Cut(name, inside, skipped=str(fault), is_empty=True)
-    except UnreadableError as fault:
-        return _Cut(name, inside, skipped=str(fault))
-    count = token_counter(model)
-    try:
-        pieces = pieces_of(page, Measure(token_limit(model), count))
-    except Exception as fault:  # one odd page must not cost all the others
-        return _Cut(name, inside, skipped=f"too odd to cut ({type(fault).__name__}: {fault})")
-    sized = tuple((piece, count(piece.content)) for piece in pieces)
-    return _Cut(name, inside, page.title, page.attributes, sized, page.problems)
-
-
-def _documents(
-    cuts: Iterator[_Cut], documentation: Documentation, told: _Told
-) -> Iterator[Document]:
-    for cut in cuts:
-        told.note(cut)
-        places = tuple(_places(cut, documentation))
-        if places:
-            yield Document(
-                document_id=_document_id(documentation, cut.name),
-                title=cut.title,
-                source_file=cut.file,
-                language=documentation.language,
-                attributes=_attributes(documentation, cut),
-                places=places,
-            )
-
-
-def _attributes(documentation: Documentation, cut: _Cut) -> tuple[tuple[str, str], ...]:
-    """What a page says of itself goes before what is said of all pages."""
-    of_page = {name: value for name, value in cut.attributes if len(value) <= _LONGEST_VALUE}
-    return tuple(sorted((dict(documentation.attributes) | of_page).items()))
-
-
-def _document_id(documentation: Documentation, name: str) -> str:
-    product = documentation.product.lower().replace(" ", "-")
-    language = "" if documentation.language == "en" else f"{documentation.language}/"
-    return f"{product}/{documentation.version}/{language}{name}"
-
-
-def _places(cut: _Cut, documentation: Documentation) -> Iterator[Place]:
-    seen = set()
-    for piece, tokens in cut.pieces:
-        passage_id = _passage_id(_document_id(documentation, cut.name), piece)
-        if passage_id in seen:  # the same text twice under one heading
-            continue
-        seen.add(passage_id)
-        address = doc_url(
-            documentation.url_template,
-            path=cut.name,
-            suffix=PurePosixPath(cut.file).suffix,
-            anchor=piece.anchor,
-            version=documentation.version,
-            product=documentation.product,
-        )
-        yield Place(passage_id, piece.heading_path, address, piece.content, tokens)
-
-
-def _passage_id(document_id: str, piece: Piece) -> str:
-    whole = "\0".join((document_id, piece.anchor, piece.content))
-    return hashlib.sha256(whole.encode()).hexdigest()[:24]

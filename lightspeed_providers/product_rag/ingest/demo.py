@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
-from lightspeed_providers.product_rag.ingest.build import Documentation
+from lightspeed_providers.product_rag.ingest.reading import Documentation
 
 _VERSION = "5.2.19"
 _ARCHIVE = f"django-{_VERSION}.tar.gz"
