@@ -23,6 +23,7 @@ from lightspeed_providers.core.model_packages import (
     embedding_model_path,
 )
 from lightspeed_providers.product_rag.index.open import open_index
+from lightspeed_providers.product_rag.index.packing import unpacked
 from lightspeed_providers.product_rag.ingest.build import BuildResult, build_index
 from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.ingest.sources import find_sources
@@ -91,8 +92,8 @@ def texts_of(directory: Path) -> list[str]:
     """Return what was embedded, as it is searched."""
     index = open_index(directory, None)
     with index.snapshot() as snapshot:
-        rows = snapshot.connection.execute("SELECT title || char(10) || content FROM texts")
-        texts = [row[0] for row in rows]
+        rows = snapshot.connection.execute("SELECT title, content FROM texts")
+        texts = [f"{title}\n{unpacked(content)}" for title, content in rows]
     index.close()
     return texts
 

@@ -17,6 +17,7 @@ from lightspeed_providers.product_rag.index.assemble import Assembled, Embedding
 from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.index.manifest import Release
 from lightspeed_providers.product_rag.index.open import open_index
+from lightspeed_providers.product_rag.index.packing import unpacked
 
 Vectors = NDArray[np.float32]
 
@@ -44,7 +45,7 @@ def read_real(directory: Path) -> Real:
             vectors = snapshot.vectors_at([position for position, _ in rows])
     finally:
         index.close()
-    contents = [content for _, content in rows]
+    contents = [unpacked(content) for _, content in rows]
     words = sorted({word for content in contents[:4000] for word in content.split()})
     return Real(contents, vectors, words)
 

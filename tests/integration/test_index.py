@@ -43,6 +43,7 @@ from lightspeed_providers.product_rag.index.lock import sole_writer
 from lightspeed_providers.product_rag.index.manifest import MANIFEST, read_manifest
 from lightspeed_providers.product_rag.index.merge import merge, without_release
 from lightspeed_providers.product_rag.index.open import Index, open_index
+from lightspeed_providers.product_rag.index.packing import unpacked
 from lightspeed_providers.product_rag.index.prefer import Prefer
 from lightspeed_providers.product_rag.index.snapshot import Snapshot
 from lightspeed_providers.product_rag.retrieval import Retriever, SearchSettings
@@ -84,7 +85,8 @@ def matching(snapshot: Snapshot, word: str, groups: frozenset[int] = frozenset()
 
 def read(index: Index) -> set[str]:
     with index.snapshot() as snapshot:
-        rows = snapshot.connection.execute("SELECT position, content FROM texts").fetchall()
+        stored = snapshot.connection.execute("SELECT position, content FROM texts").fetchall()
+        rows = [(position, unpacked(content)) for position, content in stored]
         for position, content in rows:
             vector = snapshot.vectors_at([position])[0]
             found = snapshot.nearest(vector, 3)

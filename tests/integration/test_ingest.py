@@ -37,8 +37,9 @@ from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.product_rag import cli
 from lightspeed_providers.product_rag.index.manifest import read_manifest
 from lightspeed_providers.product_rag.index.open import open_index
-from lightspeed_providers.product_rag.ingest import reading as reading_module
+from lightspeed_providers.product_rag.index.packing import unpacked
 from lightspeed_providers.product_rag.ingest import demo as demo_source
+from lightspeed_providers.product_rag.ingest import reading as reading_module
 from lightspeed_providers.product_rag.ingest.address import doc_url
 from lightspeed_providers.product_rag.ingest.build import BuildResult
 from lightspeed_providers.product_rag.ingest.markdown import parse_markdown, parse_plain_text
@@ -67,7 +68,7 @@ def passage_ids(directory: Path) -> dict[str, str]:
         rows = snapshot.connection.execute(
             "SELECT passage_id, content FROM places JOIN texts USING (position)"
         )
-        return dict(rows)
+        return {passage_id: unpacked(content) for passage_id, content in rows}
 
 
 # Parsing

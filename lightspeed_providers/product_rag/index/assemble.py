@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from importlib.metadata import version as installed_version
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.index.journal import Journal, fill_from_index
 from lightspeed_providers.product_rag.index.manifest import Manifest, Release
 from lightspeed_providers.product_rag.index.open import Index
+from lightspeed_providers.product_rag.index.packing import unpacked
 from lightspeed_providers.product_rag.index.texts import TextsWriter, ToEmbed
 from lightspeed_providers.product_rag.index.vectors import FLAT_UP_TO, write_vectors
 from lightspeed_providers.product_rag.index.write import named_by_content, put_in_place, staging
@@ -134,10 +136,9 @@ def documents_of(index: Index, release: Release) -> Iterator[Document]:
             )
 
 
-def _place(row: Sequence[str | int]) -> Place:
+def _place(row: Sequence[Any]) -> Place:  # Any: what SQLite answers
     passage_id, heading_path, doc_url, content, tokens = row[5:10]
-    path = tuple(json.loads(str(heading_path)))
-    return Place(str(passage_id), path, str(doc_url), str(content), int(tokens))
+    return Place(passage_id, tuple(json.loads(heading_path)), doc_url, unpacked(content), tokens)
 
 
 def _order(part: Part) -> tuple[str, str, str]:

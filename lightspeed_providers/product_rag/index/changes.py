@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from lightspeed_providers.product_rag.index import schema
 from lightspeed_providers.product_rag.index.content import Document, embedded_text, text_key
 from lightspeed_providers.product_rag.index.manifest import Release
+from lightspeed_providers.product_rag.index.packing import packed, unpacked
 
 _AT_ONCE = 500
 
@@ -65,7 +66,7 @@ def put_in(
         position = first + ordinal
         key = text_key(embedded_text(document.title, place.heading_path, place.content))
         path = json.dumps(place.heading_path, ensure_ascii=False)
-        row = (position, key, document.title, path, place.content, place.tokens)
+        row = (position, key, document.title, path, packed(place.content), place.tokens)
         connection.execute(schema.ADD_TEXT, row)
         at = (number, ordinal, position, place.passage_id, place.doc_url)
         connection.execute(schema.ADD_PLACE, at)
@@ -112,7 +113,7 @@ def _relabel(
     title, path, content = connection.execute(
         "SELECT title, heading_path, content FROM texts WHERE position = ?", (position,)
     ).fetchone()
-    words = (position, title, " ".join(json.loads(path)), content)
+    words = (position, title, " ".join(json.loads(path)), unpacked(content))
     connection.execute(schema.FORGET_WORDS, (*words, schema.labels(before)))
     if after:
         connection.execute(schema.ADD_WORDS, (*words, schema.labels(after)))

@@ -1,6 +1,6 @@
 """The tables of an index, one SQLite file.
 
-texts      every distinct text once; `position` is also its row among the vectors
+texts      every distinct text once, deflated; `position` is also its row among the vectors
 places     where a text stands: a document and its order there; one text may stand in several
 documents  the pages, each in a group
 groups     product, version, language and attributes: what filters ask for
@@ -34,7 +34,7 @@ CREATE TABLE texts (
     text_key BLOB NOT NULL,
     title TEXT NOT NULL,
     heading_path TEXT NOT NULL,
-    content TEXT NOT NULL,
+    content BLOB NOT NULL,
     tokens INTEGER NOT NULL
 );
 CREATE TABLE places (

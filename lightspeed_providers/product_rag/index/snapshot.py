@@ -14,6 +14,7 @@ from lightspeed_providers.product_rag.index.allowed import Allowed, AllowedPosit
 from lightspeed_providers.product_rag.index.content import Group, Stored
 from lightspeed_providers.product_rag.index.impacts import COLUMN_WEIGHTS, Impacts, best
 from lightspeed_providers.product_rag.index.live_state import LiveState
+from lightspeed_providers.product_rag.index.packing import unpacked
 from lightspeed_providers.product_rag.index.vectors import VectorIndex
 from lightspeed_providers.product_rag.index.versions import version_key
 
@@ -165,7 +166,7 @@ class Snapshot:
             title=row[3],
             heading_path=tuple(json.loads(row[4])),
             doc_url=row[5],
-            content=row[6],
+            content=unpacked(row[6]),
             source=self.name,
             source_file=row[8],
             product=group.product,

@@ -23,6 +23,7 @@ from lightspeed_providers.product_rag.index.content import (
 )
 from lightspeed_providers.product_rag.index.impacts import write_impacts
 from lightspeed_providers.product_rag.index.manifest import Release
+from lightspeed_providers.product_rag.index.packing import packed, unpacked
 
 _PLAIN_WORD = re.compile(r"[a-z]{4,24}")
 
@@ -80,7 +81,7 @@ class TextsWriter:
     def to_embed(self) -> list[ToEmbed]:
         """Return every text's position, key and length, in order."""
         rows = self._database.execute(
-            "SELECT position, text_key, length(content) FROM texts ORDER BY position"
+            "SELECT position, text_key, tokens FROM texts ORDER BY position"
         )
         return [ToEmbed(*row) for row in rows]
 
@@ -97,7 +98,9 @@ class TextsWriter:
             f"WHERE position IN ({marks})",
             positions,
         )
-        texts = {row[0]: embedded_text(row[1], json.loads(row[2]), row[3]) for row in rows}
+        texts = {
+            row[0]: embedded_text(row[1], json.loads(row[2]), unpacked(row[3])) for row in rows
+        }
         return [texts[position] for position in positions]
 
     def finish(self, impacts: Path) -> None:
@@ -127,7 +130,7 @@ class TextsWriter:
             return known
         position = self._positions[key] = len(self._positions)
         path = json.dumps(place.heading_path, ensure_ascii=False)
-        row = (position, key, title, path, place.content, place.tokens)
+        row = (position, key, title, path, packed(place.content), place.tokens)
         self._database.execute(schema.ADD_TEXT, row)
         self._vocabulary.update(set(_PLAIN_WORD.findall(f"{title} {path} {place.content}".lower())))
         return position
@@ -142,4 +145,4 @@ class TextsWriter:
             for position, title, path, content, groups in rows:
                 headings = " ".join(json.loads(path))
                 numbers = {int(number) for number in groups.split(",")}
-                yield position, title, headings, content, schema.labels(numbers)
+                yield position, title, headings, unpacked(content), schema.labels(numbers)

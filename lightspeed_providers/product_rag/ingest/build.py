@@ -40,7 +40,7 @@ from lightspeed_providers.product_rag.ingest.reading import (
 )
 from lightspeed_providers.product_rag.ingest.sources import Sources, find_sources
 
-_MAKING = 4
+_MAKING = 5
 """Counts changes of parsing and cutting, after which an index is built again."""
 
 
