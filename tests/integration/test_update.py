@@ -1,5 +1,6 @@
 """Documents change in a large index without building it again, and a server sees it at once."""
 
+import time
 from pathlib import Path
 
 import pytest
@@ -8,6 +9,8 @@ from typer.testing import CliRunner
 
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.product_rag import cli
+from lightspeed_providers.product_rag import current as current_module
+from lightspeed_providers.product_rag.current import CurrentIndex
 from lightspeed_providers.product_rag.index.inspect import differences, problems_of
 from lightspeed_providers.product_rag.index.live import LiveWriter
 from lightspeed_providers.product_rag.index.manifest import read_manifest
@@ -71,6 +74,43 @@ def test_another_version_is_added_beside_the_first(tmp_path: Path) -> None:
     assert {release.version for release in read_manifest(index).releases} == {"2.1", "3.0"}
     assert search(index, "pumps switch on").passages[0].version == "3.0"
     assert search(index, "pumps in 2.1").passages[0].version == "2.1"
+
+
+def test_a_server_sees_changes_in_place_and_the_sealed_index_after_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(current_module, "_LOOK_EVERY_S", 0.0)
+    docs, index = written(tmp_path / "docs", PAGES), tmp_path / "index"
+    build(about(docs), index)
+    served = CurrentIndex(index, HASHED_WORDS)
+
+    def contents() -> set[str]:
+        with served.in_use() as opened, opened.snapshot() as snapshot:
+            places = snapshot.stored(range(snapshot.count()))
+            return {stored.passage.content for stored in places.values()}
+
+    def sees(text: str) -> bool:
+        deadline = time.monotonic() + 10
+        while text not in contents():
+            assert time.monotonic() < deadline, text
+            time.sleep(0.01)
+        return True
+
+    written(docs, {"two.md": "# Two\n\nFilters are for ever."})
+    update(about(docs), index)
+    assert sees("Filters are for ever.")
+    with served.in_use() as opened:
+        live = opened
+    written(docs, {"two.md": "# Two\n\nFilters are no more."})
+    update(about(docs), index)
+    assert "Filters are no more." in contents(), "the next search sees it"
+    with served.in_use() as opened:
+        assert opened is live, "nothing was opened again"
+    with LiveWriter(index) as writer:
+        writer.seal()
+    assert sees("Filters are no more.")
+    assert served.problem is None
+    served.close()
 
 
 def test_what_can_not_be_changed_is_one_line(tmp_path: Path) -> None:
