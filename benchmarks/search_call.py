@@ -17,6 +17,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -39,7 +40,7 @@ while True:
         build_index(
             Documentation(Path(sys.argv[1]), "Other", "1", "Other"), Path(target) / "other",
             model=sys.argv[2], encoder=lambda: shared_embedder(sys.argv[2], "auto"),
-            report=lambda stage, done, total: None,
+            report=lambda stage, done, total: print(stage, flush=True),
         )
 """
 
@@ -135,10 +136,16 @@ def ingesting(docs: Path | None) -> Iterator[None]:
     if docs is None:
         yield
         return
-    child = subprocess.Popen([sys.executable, "-c", INGEST, str(docs), MODEL])
+    command = [sys.executable, "-c", INGEST, str(docs), MODEL]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    said = iter(child.stdout or ())
     try:
-        time.sleep(20)  # until it embeds
+        while not next(said).startswith("Embedding"):
+            pass
+        threading.Thread(target=lambda: list(said), daemon=True).start()
         yield
+        if child.poll() is not None:
+            raise SystemExit("The ingest ended meanwhile: nothing was measured beside it.")
     finally:
         child.kill()
         child.wait()
@@ -165,11 +172,12 @@ async def measured(stack: Any, arguments: argparse.Namespace) -> None:
 
         ways["stock"] = stock
 
+    rounds = list(dict.fromkeys((1, arguments.clients)))
     # No question is asked twice: a way gets every n-th of them, so that both get alike ones.
-    runs = [(name, clients) for clients in (1, arguments.clients) for name in ways]
+    runs = [(name, clients) for clients in rounds for name in ways]
     every = questions()
     with ingesting(arguments.while_ingesting):
-        for clients in (1, arguments.clients):
+        for clients in rounds:
             p50 = {}
             for name, ask in ways.items():
                 part = every[runs.index((name, clients)) :: len(runs)]
