@@ -1,8 +1,8 @@
 """What each word adds to a text's BM25 score, computed once and mapped into memory.
 
-SQLite's FTS5 scores every text that has any word of a question, a microsecond or two each: 40 ms
-for an ordinary question to 50,000 texts. Here the same scores are read from two columns, the
-positions of the texts that have a stem and what it is worth in each, and added up by numpy.
+SQLite's FTS5 scores every text that has any word of a question, some microseconds each: 9 ms for
+an ordinary question to 10,000 texts. Here the same scores are read from two columns, the positions
+of the texts that have a stem and what it is worth in each, and added up by numpy in 1 ms.
 Libraries that do so (bm25s) know neither weighted columns nor filters nor changes in place. FTS5
 still finds names as phrases and scores what was added to a live index.
 """
