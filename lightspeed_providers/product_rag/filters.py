@@ -52,8 +52,8 @@ class Wanted:
 
 def groups_of(wanted: Wanted, groups: Sequence[Group]) -> frozenset[int]:
     """Return the groups that a search may find; refuse what no group has."""
-    chosen = _of_product(wanted.product, groups)
-    chosen = _of_language(wanted.language, chosen)
+    chosen = _having("product", wanted.product, groups)
+    chosen = _having("language", wanted.language, chosen)
     chosen = _of_version(wanted.version, chosen)
     if wanted.where is not None:
         _check_fields(wanted.where, groups)
@@ -116,17 +116,14 @@ _BEFORE_A_VERSION = """
 """.split()  # noqa: SIM905  # a list would fill the page
 
 
-def _of_product(product: str | None, groups: Sequence[Group]) -> list[Group]:
-    chosen = [g for g in groups if product is None or g.product.casefold() == product.casefold()]
-    if not chosen and product is not None:
-        _refuse("product", product, (group.product for group in groups))
-    return chosen
-
-
-def _of_language(language: str | None, groups: Sequence[Group]) -> list[Group]:
-    chosen = [g for g in groups if language is None or g.language.casefold() == language.casefold()]
-    if not chosen and language is not None:
-        _refuse("language", language, (group.language for group in groups))
+def _having(
+    field: Literal["product", "language"], value: str | None, groups: Sequence[Group]
+) -> list[Group]:
+    if value is None:
+        return list(groups)
+    chosen = [group for group in groups if getattr(group, field).casefold() == value.casefold()]
+    if not chosen:
+        _refuse(field, value, (getattr(group, field) for group in groups))
     return chosen
 
 

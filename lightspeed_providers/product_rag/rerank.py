@@ -5,6 +5,7 @@ import math
 import threading
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 from lightspeed_providers.core.devices import choose_device
@@ -69,8 +70,7 @@ class CrossEncoderReranker:
         if loaded is None or not loaded.done():
             raise ModelLoadingError(f"Reranker '{self._settings.model}' is still loading.")
         model = loaded.result()
-        pairs = [(query[:_MOST_CHARACTERS], text) for text in texts]
-        judging = self._executor.submit(_judged, model, pairs)
+        judging = self._executor.submit(judged, model, query, texts)
         try:
             return judging.result(timeout=self._settings.timeout_s)
         finally:
@@ -78,10 +78,8 @@ class CrossEncoderReranker:
 
     def _load(self) -> Any:  # Any: the library's model
         try:
-            from sentence_transformers import CrossEncoder
-
             device = choose_device(self._settings.device)
-            model = CrossEncoder(self._settings.model, device=device)
+            model = open_cross_encoder(self._settings.model, device)
         except Exception as fault:  # whatever torch, the hub or the files raise, say it once
             reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
             message = (
@@ -97,11 +95,20 @@ class CrossEncoderReranker:
         metrics.rerank_failures.add(1, {"reason": reason})
 
 
-def _judged(model: Any, pairs: Sequence[tuple[str, str]]) -> list[float]:
+def open_cross_encoder(model: str, device: str) -> Any:  # Any: importing the type is slow
+    """Return a sentence-transformers cross-encoder by its hub name or directory."""
+    from sentence_transformers import CrossEncoder
+
+    # A directory needs no hub, and asking it costs seconds where there is no network.
+    return CrossEncoder(model, device=device, local_files_only=Path(model).is_dir())
+
+
+def judged(model: Any, query: str, texts: Sequence[str]) -> list[float]:  # Any: as above
+    """Return how well each text answers the query, from 0 to 1."""
     import torch
 
     raw = model.predict(
-        list(pairs),
+        [(query[:_MOST_CHARACTERS], text) for text in texts],
         batch_size=_BATCH,
         show_progress_bar=False,
         activation_fn=torch.nn.Sigmoid(),  # one scale, whatever the model was trained with

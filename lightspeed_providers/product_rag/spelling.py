@@ -4,6 +4,7 @@ import functools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from rapidfuzz import process
 from rapidfuzz.distance import OSA
@@ -56,8 +57,6 @@ class Speller:
 @functools.cache
 def english_words() -> frozenset[str]:
     """Return the common words that the packaged embedding model's tokenizer has whole."""
-    from pathlib import Path
-
     from tokenizers import Tokenizer
 
     file = Path(embedding_model_path(DEFAULT_EMBEDDING_MODEL)) / "tokenizer.json"

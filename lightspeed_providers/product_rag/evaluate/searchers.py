@@ -7,10 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from lightspeed_providers.core.devices import choose_device
 from lightspeed_providers.core.embedder import Embedder, shared_embedder
@@ -21,6 +18,7 @@ from lightspeed_providers.product_rag.evaluate.results import IndexFacts
 from lightspeed_providers.product_rag.evaluate.searching import Found, Searcher
 from lightspeed_providers.product_rag.filters import Wanted
 from lightspeed_providers.product_rag.index.open import Index, index_directory, open_index
+from lightspeed_providers.product_rag.rerank import judged, open_cross_encoder
 from lightspeed_providers.product_rag.retrieval import Mode, Retriever, SearchSettings
 
 DENSE, BM25, HYBRID = "dense", "bm25", "hybrid"
@@ -107,17 +105,13 @@ class _Judge:
 
     def scores(self, query: str, texts: Sequence[str]) -> list[float]:
         """Return how well each text answers the query."""
-        pairs = [(query, text) for text in texts]
-        judged = np.asarray(self._model.predict(pairs, show_progress_bar=False))
-        return [float(score) for score in judged.reshape(len(texts), -1)[:, -1]]
+        return judged(self._model, query, texts)
 
 
 def _cross_encoder(name: str, device: str | None) -> Any:  # Any: importing the type is slow
     chosen = choose_device(device)
-    from sentence_transformers import CrossEncoder
-
     try:
-        return CrossEncoder(name, device=chosen, local_files_only=Path(name).is_dir())
+        return open_cross_encoder(name, chosen)
     except Exception as fault:  # whatever torch, the hub or the files raise, say it once
         reason = next(iter(str(fault).strip().splitlines()), type(fault).__name__)
         raise ConfigurationError(
