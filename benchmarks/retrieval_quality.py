@@ -38,7 +38,7 @@ from lightspeed_providers.product_rag.evaluate.searchers import BM25, DENSE, HYB
 from lightspeed_providers.product_rag.evaluate.searching import Found
 from lightspeed_providers.product_rag.ingest.page import Page
 from lightspeed_providers.product_rag.ingest.parse import UnreadableError, parse_file
-from lightspeed_providers.product_rag.ingest.progress import shown_progress
+from lightspeed_providers.core.progress import shown_progress
 from lightspeed_providers.product_rag.ingest.sources import find_sources
 
 STOCK = "stock"

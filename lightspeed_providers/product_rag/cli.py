@@ -160,8 +160,8 @@ def _build(
 ) -> None:
     from lightspeed_providers.core.devices import requested_device
     from lightspeed_providers.core.embedder import shared_embedder
+    from lightspeed_providers.core.progress import shown_progress
     from lightspeed_providers.product_rag.ingest.build import build_index
-    from lightspeed_providers.product_rag.ingest.progress import shown_progress
     from lightspeed_providers.product_rag.ingest.update import update_index
 
     chosen = requested_device(device)

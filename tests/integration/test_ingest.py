@@ -44,7 +44,7 @@ from lightspeed_providers.product_rag.ingest.address import doc_url
 from lightspeed_providers.product_rag.ingest.build import BuildResult
 from lightspeed_providers.product_rag.ingest.markdown import parse_markdown, parse_plain_text
 from lightspeed_providers.product_rag.ingest.page import Kind
-from lightspeed_providers.product_rag.ingest.progress import shown_left
+from lightspeed_providers.core.progress import shown_left
 from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.ingest.restructuredtext import parse_restructuredtext
 from lightspeed_providers.product_rag.ingest.sphinx_markup import shown_text

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.progress import Report
 from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.index.journal import Journal, fill_from_index
 from lightspeed_providers.product_rag.index.manifest import Manifest, Release
@@ -26,9 +27,6 @@ from lightspeed_providers.product_rag.index.write import named_by_content, put_i
 Vectors = NDArray[np.float32]
 
 _BATCH = 256
-
-Report = Callable[[str, int, int], None]
-"""Called with a stage, how much of it is done, and how much there is."""
 
 
 @dataclass(frozen=True, slots=True)

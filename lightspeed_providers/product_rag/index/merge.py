@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.progress import Report
 from lightspeed_providers.product_rag.index.assemble import (
     Embedding,
     Part,
-    Report,
     assemble,
     documents_of,
 )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from lightspeed_providers.core.errors import ConfigurationError
-from lightspeed_providers.product_rag.index.assemble import Report
+from lightspeed_providers.core.progress import Report
 from lightspeed_providers.product_rag.index.content import Document, Place
 from lightspeed_providers.product_rag.ingest.address import doc_url
 from lightspeed_providers.product_rag.ingest.chunk import Measure, Piece, pieces_of

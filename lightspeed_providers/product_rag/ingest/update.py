@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from lightspeed_providers.core.errors import ConfigurationError
-from lightspeed_providers.product_rag.index.assemble import Report, documents_of
+from lightspeed_providers.core.progress import Report
+from lightspeed_providers.product_rag.index.assemble import documents_of
 from lightspeed_providers.product_rag.index.content import Document, embedded_text
 from lightspeed_providers.product_rag.index.live import LiveWriter
 from lightspeed_providers.product_rag.index.manifest import Release, read_manifest

@@ -1,11 +1,12 @@
-"""How a build shows itself: a bar in a terminal, a few lines elsewhere."""
+"""How long work shows itself: a bar in a terminal, a few lines elsewhere."""
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from lightspeed_providers.product_rag.index.assemble import Report
+Report = Callable[[str, int, int], None]
+"""Is told a stage of the work, how much of it is done, and how much there is."""
 
 _SAYS_SOMETHING_AFTER_S = 1.0
 
