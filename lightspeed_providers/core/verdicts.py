@@ -37,7 +37,9 @@ class Verdict(BaseModel):
     direction: Direction
     action: Action
     message: str | None = Field(default=None, description="What to tell the user when blocked.")
-    replaced: int = Field(default=0, ge=0, description="How many places were rewritten.")
+    replaced: dict[str, int] = Field(
+        default_factory=dict, description="How many places were rewritten, by what they held."
+    )
     took_ms: float = Field(default=0.0, ge=0, description="Milliseconds the check took.")
     error: str | None = Field(default=None, description="Why the check itself failed, if it did.")
 

@@ -125,7 +125,7 @@ class ShieldPolicy:
             direction=direction,
             action=_ACTIONS[type(answer)],
             message=configured.refusal if isinstance(answer, Block) else None,
-            replaced=answer.count if isinstance(answer, Replace) else 0,
+            replaced=dict(answer.replaced) if isinstance(answer, Replace) else {},
             took_ms=(time.perf_counter() - began) * 1000,
             error=error,
         )

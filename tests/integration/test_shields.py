@@ -221,7 +221,7 @@ class TestRedaction(ShieldContract):
         verdict = (
             await ShieldPolicy([configured]).screen(OUTPUT, "a@b.org c@d.org a@b.org")
         ).verdicts
-        assert verdict[0].replaced == 3
+        assert verdict[0].replaced == {"EMAIL": 3}
 
     async def test_finds_planted_values_anywhere(self, configured: ConfiguredShield) -> None:
         chance = random.Random(7)
@@ -315,14 +315,14 @@ def scripted_policy(**shields: Scripted) -> ShieldPolicy:
 
 async def test_replacing_shields_run_first_and_in_order() -> None:
     blocker = Scripted(Allow())
-    first = Scripted(Replace("one", 1), 0.02, replaces=True)
-    second = Scripted(Replace("two", 2), replaces=True)
+    first = Scripted(Replace("one", {"WORD": 1}), 0.02, replaces=True)
+    second = Scripted(Replace("two", {"WORD": 2}), replaces=True)
     policy = scripted_policy(input_block=blocker, input_a=first, inout_b=second)
     screening = await policy.screen(INPUT, "zero")
     assert screening.text == "two"
     assert (first.seen, second.seen, blocker.seen) == (["zero"], ["one"], ["two"])
     assert [v.shield for v in screening.verdicts] == ["input_a", "inout_b", "input_block"]
-    assert [v.replaced for v in screening.verdicts] == [1, 2, 0]
+    assert [v.replaced for v in screening.verdicts] == [{"WORD": 1}, {"WORD": 2}, {}]
 
 
 async def test_a_replacing_shield_that_fails_stops_the_rest() -> None:
@@ -375,7 +375,7 @@ async def test_who_gives_up_a_screening_ends_its_checks() -> None:
     assert all(shield.cancelled for shield in shields)
 
 
-@pytest.mark.parametrize("garbage", [None, "block", Replace("x", 1), Action.ALLOW, True])
+@pytest.mark.parametrize("garbage", [None, "block", Replace("x", {"WORD": 1}), Action.ALLOW, True])
 async def test_garbage_blocks(garbage: object) -> None:
     screening = await scripted_policy(input_a=Scripted(garbage)).screen(INPUT, "text")
     assert screening.blocked_by is not None
@@ -739,7 +739,7 @@ async def test_moderation(safety: SafetyRouter) -> None:
         "input_forbidden": False,
         "input_topic": False,
     }
-    assert passed.metadata == {"replaced": {"inout_redaction": 1}}
+    assert passed.metadata == {"replaced": {"inout_redaction": {"EMAIL": 1}}}
     assert refused.flagged
     assert refused.user_message == DEMO_SHIELDS["input_topic"]["refusal"]
     assert refused.categories is not None

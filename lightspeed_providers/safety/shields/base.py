@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar, Protocol
@@ -34,7 +34,8 @@ class Replace:
     """The text may pass as rewritten here."""
 
     text: str
-    count: int
+    replaced: Mapping[str, int]
+    """How many places were rewritten, by what they held."""
 
 
 type Answer = Allow | Block | Replace

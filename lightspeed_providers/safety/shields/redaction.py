@@ -49,17 +49,18 @@ class RedactionShield(Shield):
 
     async def check(self, text: str, direction: Direction, history: Sequence[str]) -> Answer:
         """Replace where something was found."""
-        redacted, count = await scan(self._redacted, text)
-        return Replace(redacted, count) if count else Allow()
+        redacted, replaced = await scan(self._redacted, text)
+        return Replace(redacted, replaced) if replaced else Allow()
 
-    def _redacted(self, text: str) -> tuple[str, int]:
+    def _redacted(self, text: str) -> tuple[str, dict[str, int]]:
         data = text.encode(errors="surrogatepass")
         highest = _numbers_in_use(data)
-        count = 0
+        replaced: dict[str, int] = {}
         for entity in self._entities:
             data, found = _rewritten(data, entity, highest.get(entity.label.encode(), 0))
-            count += found
-        return data.decode(errors="surrogatepass") if count else text, count
+            if found:
+                replaced[entity.label] = found
+        return data.decode(errors="surrogatepass") if replaced else text, replaced
 
 
 def _rewritten(data: bytes, entity: Entity, last_number: int) -> tuple[bytes, int]:
