@@ -16,6 +16,7 @@ from llama_stack_api import (
     OpenAIChatCompletionChunk,
     OpenAIChatCompletionContentPartTextParam,
     OpenAIChatCompletionRequestWithExtraBody,
+    OpenAIChatCompletionToolCall,
     OpenAIChatCompletionUsage,
     OpenAIChoiceDelta,
     OpenAIChunkChoice,
@@ -53,6 +54,7 @@ class GuardedInference:
     ) -> OpenAIChatCompletion | AsyncIterator[OpenAIChatCompletionChunk]:
         """Ask the model within the turn that the request carries, or answer with its refusal."""
         turn, runner = _turn_of(params)
+        turn.tools.model_is_asked()
         if turn.refusal is not None:
             return _refusal_stream(turn, turn.refusal, params.model)
         try:
@@ -126,6 +128,8 @@ class _Gate:
                 return
             self._turn.released(text)
             yield _text_chunk(chunk, text)
+        for call in choice.delta.tool_calls or []:
+            self._turn.tools.piece(*_piece(call))
         if choice.finish_reason or choice.delta.tool_calls or choice.delta.role:
             yield _without_text(chunk)
 
@@ -163,6 +167,9 @@ async def _for_model(
     """Return the request as the model gets it; the stock loop keeps its own."""
     messages = without_refused_turns(params.messages, runner.refusals)
     messages = [await _screened_tool_message(m, turn, runner) for m in messages]
+    for message in messages:
+        if isinstance(message, OpenAIToolMessageParam):
+            turn.tools.gave(message.tool_call_id, text_of(message.content))
     if turn.retrieves:
         messages = with_passages(messages, turn)
     extra = {k: v for k, v in (params.model_extra or {}).items() if k != TURN}
@@ -205,6 +212,15 @@ async def _screened_tool_message(
         turn.verdicts.extend(screening.verdicts)
         turn.screened_tool_texts[text] = WITHHELD if screening.blocked_by else screening.text
     return message.model_copy(update={"content": turn.screened_tool_texts[text]})
+
+
+def _piece(
+    call: OpenAIChatCompletionToolCall,
+) -> tuple[int, str | None, str | None, str]:
+    """Return the place, id, name and arguments of a streamed piece of a tool call."""
+    function = call.function
+    name = function.name if function else None
+    return call.index or 0, call.id, name, (function.arguments if function else None) or ""
 
 
 def with_passages(

@@ -5,9 +5,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lightspeed_providers.core.errors import LightspeedError
-from lightspeed_providers.core.turns import Outcome, Passage, Turn
+from lightspeed_providers.core.turns import Attachment, Outcome, Passage, Turn
 from lightspeed_providers.core.verdicts import Action, Verdict
 from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
+from lightspeed_providers.responses.prompts import sha256_of
+from lightspeed_providers.responses.tool_use import ToolUse
 
 
 def _now() -> datetime:
@@ -26,6 +28,7 @@ class OpenTurn:
     model: str
     question: str
     streamed: bool
+    provider_requested: str | None = None
     provider: str | None = None
     conversation_id: str | None = None
     previous_response_id: str | None = None
@@ -33,7 +36,9 @@ class OpenTurn:
     retrieves: bool = False
     in_background: bool = False
     recorded: bool = False
+    attachments: tuple[Attachment, ...] = ()
     passages: tuple[Passage, ...] = ()
+    tools: ToolUse = field(default_factory=ToolUse)
     verdicts: list[Verdict] = field(default_factory=list)
     refusal: str | None = None
     fault: LightspeedError | None = None
@@ -78,14 +83,18 @@ class OpenTurn:
             previous_response_id=self.previous_response_id,
             user_id=self.user_id,
             profile=self.profile,
-            prompt=self.prompt,
             prompt_version=self.prompt_version,
+            prompt_hash=sha256_of(self.prompt),
             model_requested=self.model_requested,
+            provider_requested=self.provider_requested,
             model=self.model,
             provider=self.provider,
             question=self.question,
             answer=self.answer,
+            attachments=self.attachments,
             passages=self.passages,
+            tool_calls=self.tools.calls,
+            tool_results=self.tools.results,
             verdicts=tuple(self.verdicts),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,

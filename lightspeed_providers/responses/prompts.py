@@ -24,9 +24,14 @@ def effective_prompt(requested: str | None, profile_prompt: str, *, may_request:
     return requested
 
 
+def sha256_of(prompt: str) -> str:
+    """Return the sha256 of a prompt in hex."""
+    return hashlib.sha256(prompt.encode(errors="surrogatepass")).hexdigest()
+
+
 def prompt_version(prompt: str) -> str:
-    """Return the first 12 hex digits of the prompt's sha256."""
-    return hashlib.sha256(prompt.encode()).hexdigest()[:12]
+    """Return the version of a profile's prompt: the first 12 hex digits of its sha256."""
+    return sha256_of(prompt)[:12]
 
 
 def question_with_passages(question: str, passages: Sequence[Passage]) -> str:

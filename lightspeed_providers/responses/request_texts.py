@@ -6,6 +6,9 @@ from typing import Any
 
 from llama_stack_api import CreateResponseRequest, OpenAIResponseMessage
 
+from lightspeed_providers.core.turns import Attachment
+from lightspeed_providers.responses.attachments import attachment_of, file_text, with_file_text
+
 
 @dataclass(frozen=True)
 class InputText:
@@ -15,6 +18,7 @@ class InputText:
     part: int | None
     role: str
     text: str
+    in_file: bool = False
 
 
 def text_of(content: Any) -> str:  # Any: the host's message contents, text or parts of many kinds
@@ -32,23 +36,27 @@ def _part_text(part: Any) -> str:  # Any: content parts of many kinds
 
 
 def input_texts(request: CreateResponseRequest) -> list[InputText]:
-    """Return every text of the request's input in order, tool outputs included."""
+    """Return every text of the request's input in order, tool outputs and text files included."""
     if isinstance(request.input, str):
         return [InputText(0, None, "user", request.input)]
     texts: list[InputText] = []
     for item, value in enumerate(request.input):
-        if not isinstance(value, OpenAIResponseMessage):
-            output = getattr(value, "output", None)
-            if isinstance(output, str):
-                texts.append(InputText(item, None, "tool", output))
+        role = value.role if isinstance(value, OpenAIResponseMessage) else "tool"
+        content = getattr(value, _field(value), None)
+        if isinstance(content, str):
+            texts.append(InputText(item, None, role, content))
             continue
-        if isinstance(value.content, str):
-            texts.append(InputText(item, None, value.role, value.content))
-            continue
-        for part, content in enumerate(value.content):
-            if text := _part_text(content):
-                texts.append(InputText(item, part, value.role, text))
+        for number, part in enumerate(content or []):
+            if text := _part_text(part):
+                texts.append(InputText(item, number, role, text))
+            elif in_file := file_text(part):
+                texts.append(InputText(item, number, role, in_file, in_file=True))
     return texts
+
+
+def _field(item: Any) -> str:  # Any: input items of many kinds
+    """Return where an input item has its text: a message's content or a tool's output."""
+    return "content" if isinstance(item, OpenAIResponseMessage) else "output"
 
 
 def with_texts(
@@ -66,19 +74,48 @@ def with_texts(
 
 
 def _rewrite(item: Any, place: InputText, text: str) -> Any:  # Any: input items of many kinds
-    if not isinstance(item, OpenAIResponseMessage):
-        return item.model_copy(update={"output": text})
+    field = _field(item)
     if place.part is None:
-        return item.model_copy(update={"content": text})
-    parts: list[Any] = list(item.content)
-    parts[place.part] = parts[place.part].model_copy(update={"text": text})
-    return item.model_copy(update={"content": parts})
+        return item.model_copy(update={field: text})
+    parts: list[Any] = list(getattr(item, field))
+    part = parts[place.part]
+    parts[place.part] = (
+        with_file_text(part, text) if place.in_file else part.model_copy(update={"text": text})
+    )
+    return item.model_copy(update={field: parts})
 
 
 def question_of(texts: Sequence[InputText]) -> str:
     """Return what the user asks: the last message of the user, its parts joined."""
-    asked = [t for t in texts if t.role == "user"]
+    asked = [t for t in texts if t.role == "user" and not t.in_file]
     if not asked:
         return ""
     last = asked[-1].item
     return "\n".join(t.text for t in asked if t.item == last)
+
+
+def attachments_of(request: CreateResponseRequest) -> tuple[Attachment, ...]:
+    """Return the files and images of the request's input, as they are recorded."""
+    if isinstance(request.input, str):
+        return ()
+    parts = (
+        part
+        for item in request.input
+        if isinstance(item, OpenAIResponseMessage) and not isinstance(item.content, str)
+        for part in item.content
+    )
+    return tuple(found for part in parts if (found := attachment_of(part)) is not None)
+
+
+def function_names(request: CreateResponseRequest) -> frozenset[str]:
+    """Return the names of the functions that the client would run itself."""
+    functions = (t for t in request.tools or [] if t.type == "function")
+    return frozenset(f.name for f in functions)
+
+
+def client_results(request: CreateResponseRequest) -> list[tuple[str, str]]:
+    """Return the results of tools that the client ran: the call's id and the text."""
+    if isinstance(request.input, str):
+        return []
+    outputs = (i for i in request.input if getattr(i, "type", None) == "function_call_output")
+    return [(item.call_id, text_of(item.output)) for item in outputs]  # type: ignore[union-attr]  # by type

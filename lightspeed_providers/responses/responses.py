@@ -45,12 +45,16 @@ from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.prompts import effective_prompt, prompt_version
 from lightspeed_providers.responses.request_texts import (
     InputText,
+    attachments_of,
+    client_results,
+    function_names,
     input_texts,
     question_of,
     text_of,
     with_texts,
 )
 from lightspeed_providers.responses.store import CitedResponsesStore
+from lightspeed_providers.responses.tool_use import ToolUse, tool_statuses
 
 logger = get_logger(name=__name__, category="openai_responses")
 
@@ -145,8 +149,9 @@ class LightspeedResponsesImpl(Responses):
             user_id=principal_of(get_authenticated_user()),
             profile=self.config.profile.name,
             prompt=prompt,
-            prompt_version=prompt_version(prompt),
+            prompt_version=prompt_version(self.config.profile.system_prompt),
             model_requested=request.model,
+            provider_requested=None if wanted else request.model.partition("/")[0],
             model=model,
             provider=await self._provider_of(model),
             question=NOT_SCREENED,
@@ -154,6 +159,7 @@ class LightspeedResponsesImpl(Responses):
             conversation_id=request.conversation,
             previous_response_id=request.previous_response_id,
             retrieves=self.config.profile.retrieval.mode == "always",
+            tools=ToolUse(function_names(request)),
         )
 
     async def _governed(
@@ -257,6 +263,9 @@ class LightspeedResponsesImpl(Responses):
                 rewritten[text] = result.text
         cleared = with_texts(request, rewritten)
         turn.question = question_of(input_texts(cleared))
+        turn.attachments = attachments_of(cleared)
+        for call_id, output in client_results(cleared):
+            turn.tools.client_gave(call_id, output)
         turn.verdicts.extend(verdicts)
         if turn.refusal is None:
             turn.passages = passages
@@ -341,6 +350,7 @@ class LightspeedResponsesImpl(Responses):
         return cited_response(response, turn.documents)
 
     async def _record_response(self, turn: OpenTurn, response: OpenAIResponseObject) -> None:
+        turn.tools.ended(tool_statuses(response))
         error = response.error.message if response.error else None
         await self._record(turn, _FINAL[response.status], error)
 

@@ -185,6 +185,11 @@ def responses_impl(app: Any) -> Any:
     )
 
 
+def guarded_of(responses_impl: Any) -> Any:
+    """The decorated inference inside the provider."""
+    return responses_impl._stock.openai_responses_impl.inference_api
+
+
 @pytest.fixture(scope="session")
 def vcr_config() -> dict[str, Any]:
     """Requests are compared whole: a changed prompt or passage needs a fresh recording."""
@@ -230,6 +235,9 @@ def turns(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
 
     class Listening:
+        def copies_are_kept_by(self, copies: Any) -> None:
+            sink.copies_are_kept_by(copies)
+
         async def record(self, turn: Any) -> None:
             seen.append(turn)
             await sink.record(turn)

@@ -5,7 +5,13 @@ import time
 from collections.abc import AsyncIterator
 from typing import Any
 
-from llama_stack_api import OpenAIChatCompletionChunk, OpenAIChoiceDelta, OpenAIChunkChoice
+from llama_stack_api import (
+    OpenAIChatCompletionChunk,
+    OpenAIChatCompletionToolCall,
+    OpenAIChatCompletionToolCallFunction,
+    OpenAIChoiceDelta,
+    OpenAIChunkChoice,
+)
 
 
 def chunk(text: str | None, finish_reason: Any = None) -> OpenAIChatCompletionChunk:
@@ -53,3 +59,41 @@ class EndlessUpstream:
                 await asyncio.sleep(0.01)
         finally:
             self.closed.set()
+
+
+class CallingUpstream:
+    """Calls tools, one round after the other, then says its last words; keeps what it was sent."""
+
+    def __init__(self, rounds: list[list[dict[str, Any]]], said: list[str]) -> None:
+        self._rounds = rounds
+        self._said = said
+        self.asked: list[Any] = []
+
+    async def openai_chat_completion(self, params: Any) -> AsyncIterator[Any]:
+        self.asked.append(params)
+        return self._stream(len(self.asked) - 1)
+
+    async def _stream(self, number: int) -> AsyncIterator[Any]:
+        if number >= len(self._rounds):
+            for text in self._said:
+                yield chunk(text)
+            yield chunk(None, "stop")
+            return
+        for index, call in enumerate(self._rounds[number]):
+            for piece in _pieces(index, call):
+                calling = chunk(None)
+                calling.choices[0].delta.tool_calls = [piece]
+                yield calling
+        yield chunk(None, "tool_calls")
+
+
+def _pieces(index: int, call: dict[str, Any]) -> list[OpenAIChatCompletionToolCall]:
+    """A call as real models stream it: its name first, then its arguments in two halves."""
+    arguments = call["arguments"]
+    cuts = [arguments[: len(arguments) // 2], arguments[len(arguments) // 2 :]]
+    first = OpenAIChatCompletionToolCallFunction(name=call["name"], arguments="")
+    rest = [OpenAIChatCompletionToolCallFunction(name="", arguments=cut) for cut in cuts]
+    return [
+        OpenAIChatCompletionToolCall(index=index, id=call["id"], function=first),
+        *(OpenAIChatCompletionToolCall(index=index, function=function) for function in rest),
+    ]

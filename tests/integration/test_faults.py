@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import in_server
+from conftest import guarded_of, in_server
 from fakes import CannedUpstream, EndlessUpstream
 from llama_stack_api import Api, CreateResponseRequest
 from starlette.testclient import TestClient
@@ -186,8 +186,3 @@ def test_a_secret_split_over_chunks_never_leaves(
         assert turns[0].answer == text
 
     in_server(client, story)
-
-
-def guarded_of(responses_impl: Any) -> Any:
-    """The decorated inference inside the provider."""
-    return responses_impl._stock.openai_responses_impl.inference_api
