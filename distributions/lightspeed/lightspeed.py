@@ -10,6 +10,7 @@ from llama_stack.core.datatypes import (
     SafetyConfig,
     VectorStoresConfig,
 )
+from llama_stack.core.storage.datatypes import PostgresSqlStoreConfig
 from llama_stack.distributions.starter.starter import get_remote_inference_providers
 from llama_stack.distributions.template import DistributionTemplate, RunConfigSettings
 from llama_stack.providers.inline.file_processor.pypdf.config import PyPDFFileProcessorConfig
@@ -106,15 +107,18 @@ def _settings(providers: dict[str, list[Provider]]) -> RunConfigSettings:
 
 
 def _backends() -> dict[str, Any]:
-    """Return the stores' files.
+    """Return the stores' files, and a PostgreSQL that is used where a store names it.
 
-    Chat completions have one of their own: Llama Stack writes each in an unbounded task, and a
-    shared pool of connections would stall everything else with them under load.
+    Chat completions have a file of their own: Llama Stack writes each in an unbounded task, and a
+    shared pool of connections would stall everything else with them under load. Transcripts have
+    one so that writing them never locks what a request waits for.
     """
     return {
         "kv_default": {"type": "kv_sqlite", "db_path": f"{STATE}/kvstore.db"},
         "sql_default": {"type": "sql_sqlite", "db_path": f"{STATE}/sql_store.db"},
         "sql_inference": {"type": "sql_sqlite", "db_path": f"{STATE}/inference.db"},
+        "sql_transcripts": {"type": "sql_sqlite", "db_path": f"{STATE}/transcripts.db"},
+        "sql_postgres": PostgresSqlStoreConfig.sample_run_config(),
     }
 
 

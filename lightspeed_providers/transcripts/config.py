@@ -176,7 +176,10 @@ class LightspeedTranscriptsConfig(BaseModel):
                     "max_count": "${env.LIGHTSPEED_FEEDBACK_MAX_COUNT:=}",
                 },
             },
-            "store": {"backend": "sql_default", "table_name": "lightspeed_turns"},
+            "store": {
+                "backend": "${env.LIGHTSPEED_TRANSCRIPTS_BACKEND:=sql_transcripts}",
+                "table_name": "lightspeed_turns",
+            },
             "durability": "${env.LIGHTSPEED_TRANSCRIPTS_DURABILITY:=queued}",
             "user_id_secret": "${env.LIGHTSPEED_USER_ID_KEY:=}",
         }

@@ -45,6 +45,7 @@ class Server:
             "LIGHTSPEED_STATE_DIR": str(self.home / "state"),
             "LIGHTSPEED_INDEX": "small",
             "LIGHTSPEED_URL": self.url,
+            "LIGHTSPEED_TRANSCRIPTS_DURABILITY": "strict",  # one test kills it after an answer
             "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}",
         }
 
