@@ -16,7 +16,9 @@ class Durability(StrEnum):
 
 
 def _names(value: object) -> object:
-    # An environment variable holds a list as text with commas.
+    # An environment variable holds a list as text with commas; an empty one arrives as None.
+    if value is None:
+        return []
     if isinstance(value, str):
         return [name.strip() for name in value.split(",") if name.strip()]
     return value

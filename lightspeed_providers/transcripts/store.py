@@ -1,271 +1,295 @@
-"""Turns and feedback in SQL, one row each with the whole record as JSON text.
+"""Turns and feedback in SQL, on SQLite or PostgreSQL.
 
-The host's own store object can't do what a record needs (indexes, paging by two columns, ignoring
-a row that is there already, creating its tables after a database was away at first), so only its
-engine is used. Every read is bound to one user.
+The host's own store object can't do what a record needs (indexes, order, search, removal with a
+trace, creating its tables after a database was away at first), so only its engine is used.
 """
 
-import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from typing import Literal, overload
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
-from lightspeed_providers.core.errors import UnavailableError
+from . import changes, feedback_queries, removal
+from .adding import add_feedback, add_turns
+from .database import ANSWER_WITHIN_S, Database, StoreAwayError
+from .migrations import bring_up_to_date
+from .rows import (
+    AuditRow,
+    Change,
+    FeedbackCount,
+    FeedbackFilter,
+    FeedbackRow,
+    Kind,
+    Stored,
+    TurnFacts,
+    TurnFilter,
+    TurnKey,
+    TurnRow,
+)
+from .schema import tables
+from .search import forget_words
+from .turn_queries import list_turns
 
-from .writer import AwayError
+__all__ = ["StoreAwayError", "TranscriptStore"]
 
-ANSWER_WITHIN_S = 5.0
-SQLITE_BUSY_MS = 1500  # below a strict turn's wait and the drain's deadline; the writer retries
-
-
-class StoreAwayError(AwayError, UnavailableError):
-    """The database of the transcripts doesn't answer."""
-
-    def __init__(self, cause: BaseException) -> None:
-        UnavailableError.__init__(
-            self,
-            f"The transcript store does not answer ({type(cause).__name__}): "
-            "check its database and try again.",
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class TurnRow:
-    """A turn as a row."""
-
-    turn_id: str
-    received_us: int
-    user_hash: str
-    conversation_id: str | None
-    response_id: str | None
-    outcome: str
-    model: str | None
-    record: str
-
-
-@dataclass(frozen=True, slots=True)
-class FeedbackRow:
-    """Feedback as a row."""
-
-    feedback_id: str
-    created_us: int
-    user_hash: str
-    conversation_id: str | None
-    turn_id: str | None
-    sentiment: int | None
-    record: str
-
-
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in the list of turns, newest first."""
-
-    received_us: int
-    turn_id: str
-
-
-def microseconds(moment: datetime) -> int:
-    """The moment as an exact number that sorts; one without a time zone is UTC."""
-    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    since = aware - datetime(1970, 1, 1, tzinfo=UTC)
-    return (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
+FACTS_AT_ONCE = 5000
+REMOVE_WITHIN_S = 30.0
+TIDY_WITHIN_S = 0.5
 
 
 class TranscriptStore:
-    """The two tables, opened on first use in the loop that uses them."""
+    """The tables whose names begin with one name, opened on first use in the loop that uses them.
+
+    Every method raises StoreAwayError where the database does not answer.
+    """
 
     def __init__(
         self, create_engine: Callable[[], AsyncEngine], table_name: str, *, sync_commits: bool
     ) -> None:
-        self._create_engine = create_engine
-        self._sync_commits = sync_commits
-        self._metadata = sa.MetaData()
-        self._turns = _turns_table(self._metadata, table_name)
-        self._feedback = _feedback_table(self._metadata, f"{table_name}_feedback")
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._opening = asyncio.Lock()
-        self._engine: AsyncEngine | None = None
+        self._tables = tables(table_name)
+        self._database = Database(
+            create_engine,
+            lambda engine: bring_up_to_date(engine, self._tables),
+            sync_commits=sync_commits,
+        )
+
+    async def check_version(self) -> None:
+        """Bring the tables to this release's layout, refuse those of a newer one, and close again.
+
+        A database that is away is no error: it is looked at again on first use.
+        """
+        try:
+            await self._database.open_once()
+        except StoreAwayError:
+            return
 
     async def insert_turns(self, rows: Sequence[TurnRow]) -> None:
-        """Commit the rows; one that is there already is left as it is."""
-        async with self._connection() as connection:
-            insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-            statement = insert(self._turns).on_conflict_do_nothing()
-            await connection.execute(statement, [asdict(row) for row in rows])
+        """Commit the turns; one that is there already is left, one that was removed stays away."""
+        if rows:
+            async with self._database.writing(within_s=None) as connection:
+                await add_turns(connection, self._tables, rows)
 
-    async def page(
-        self,
-        user_hash: str,
-        *,
-        limit: int,
-        after: Position | None = None,
-        conversation_id: str | None = None,
-        response_id: str | None = None,
-        outcome: str | None = None,
-    ) -> list[tuple[Position, str]]:
-        """Up to `limit` records of the user, newest first, each with its position."""
-        turns = self._turns.c
-        query = sa.select(turns.received_us, turns.turn_id, turns.record).where(
-            turns.user_hash == user_hash
-        )
-        if after is not None:
-            here = sa.tuple_(
-                sa.literal(after.received_us, sa.BigInteger), sa.literal(after.turn_id, sa.String)
+    async def insert_feedback(self, row: FeedbackRow) -> None:
+        """Commit one piece of feedback, once."""
+        async with self._database.writing(within_s=ANSWER_WITHIN_S) as connection:
+            await add_feedback(connection, self._tables, row)
+
+    async def turns(
+        self, which: TurnFilter, *, limit: int, before: int | None = None
+    ) -> list[Stored]:
+        """Up to `limit` turns, newest first, of those before a position."""
+        async with self._database.reading() as connection:
+            return await list_turns(connection, self._tables, which, limit=limit, before=before)
+
+    async def conversation(
+        self, which: TurnFilter, *, limit: int, after: int | None = None
+    ) -> list[Stored]:
+        """Up to `limit` turns, oldest first, of those after a position."""
+        async with self._database.reading() as connection:
+            return await list_turns(
+                connection, self._tables, which, limit=limit, after=after, oldest_first=True
             )
-            query = query.where(sa.tuple_(turns.received_us, turns.turn_id) < here)
-        if conversation_id is not None:
-            query = query.where(turns.conversation_id == conversation_id)
-        if response_id is not None:
-            query = query.where(turns.response_id == response_id)
-        if outcome is not None:
-            query = query.where(turns.outcome == outcome)
-        query = query.order_by(turns.received_us.desc(), turns.turn_id.desc()).limit(limit)
-        async with self._promptly() as connection:
-            rows = (await connection.execute(query)).all()
-        return [(Position(row.received_us, row.turn_id), row.record) for row in rows]
 
-    async def record_of(self, user_hash: str, turn_id: str) -> str | None:
-        """The user's turn, or None."""
-        turns = self._turns.c
-        query = sa.select(turns.record).where(
-            turns.user_hash == user_hash, turns.turn_id == turn_id
-        )
-        async with self._promptly() as connection:
+    async def record_of(self, turn_id: str, user_hash: str | None) -> str | None:
+        """The turn, where it is the user's; None for the user takes anybody's."""
+        turns = self._tables.turns.c
+        query = sa.select(turns.record).where(turns.turn_id == turn_id)
+        if user_hash is not None:
+            query = query.where(turns.user_hash == user_hash)
+        async with self._database.reading() as connection:
             record: str | None = (await connection.execute(query)).scalar_one_or_none()
         return record
 
     async def owns_conversation(self, user_hash: str, conversation_id: str) -> bool | None:
         """Whether the user has a turn in the conversation, or None where nobody has."""
-        turns = self._turns.c
-        in_conversation = sa.select(turns.turn_id).where(turns.conversation_id == conversation_id)
+        turns = self._tables.turns.c
+        in_conversation = sa.select(turns.position).where(turns.conversation_id == conversation_id)
         query = sa.select(
             in_conversation.where(turns.user_hash == user_hash).exists(), in_conversation.exists()
         )
-        async with self._promptly() as connection:
+        async with self._database.reading() as connection:
             own, known = (await connection.execute(query)).one()
         return bool(own) if known else None
 
-    async def insert_feedback(self, row: FeedbackRow) -> None:
-        """Commit one piece of feedback."""
-        async with self._promptly() as connection:
-            await connection.execute(sa.insert(self._feedback), asdict(row))
-
-    async def feedback_on(self, user_hash: str, turn_id: str) -> list[str]:
-        """The user's feedback on the turn, oldest first."""
-        feedback = self._feedback.c
-        query = (
-            sa.select(feedback.record)
-            .where(feedback.user_hash == user_hash, feedback.turn_id == turn_id)
-            .order_by(feedback.created_us, feedback.feedback_id)
+    async def prompt_of(
+        self, turn_id: str | None, conversation_id: str | None, user_hash: str
+    ) -> tuple[str, str] | None:
+        """Profile and prompt version of the user's turn, or of the conversation's newest one."""
+        turns = self._tables.turns.c
+        of_turn = (
+            turns.turn_id == turn_id
+            if turn_id is not None
+            else turns.conversation_id == conversation_id
         )
-        async with self._promptly() as connection:
-            return list((await connection.execute(query)).scalars())
+        query = (
+            sa.select(turns.profile, turns.prompt_version)
+            .where(of_turn, turns.user_hash == user_hash)
+            .order_by(turns.position.desc())
+            .limit(1)
+        )
+        async with self._database.reading() as connection:
+            row = (await connection.execute(query)).first()
+        return None if row is None else (row.profile, row.prompt_version)
+
+    async def feedback(
+        self, which: FeedbackFilter, *, limit: int, before: int | None = None
+    ) -> list[Stored]:
+        """Up to `limit` pieces of feedback, newest first, of those before a position."""
+        async with self._database.reading() as connection:
+            return await feedback_queries.list_feedback(
+                connection, self._tables, which, limit=limit, before=before
+            )
+
+    async def feedback_counts(self, which: FeedbackFilter) -> list[FeedbackCount]:
+        """How much feedback there is, by day, profile, prompt version and sentiment."""
+        async with self._database.reading() as connection:
+            return await feedback_queries.count_feedback(connection, self._tables, which)
+
+    async def category_counts(self, which: FeedbackFilter) -> dict[str, int]:
+        """How much feedback names each category."""
+        async with self._database.reading() as connection:
+            return await feedback_queries.count_categories(connection, self._tables, which)
+
+    async def keys(
+        self,
+        *,
+        turn_id: str | None = None,
+        conversation_id: str | None = None,
+        user_hash: str | None = None,
+        limit: int,
+    ) -> list[TurnKey]:
+        """Up to `limit` turns that all given ids fit, oldest first; at least one id is given."""
+        async with self._database.reading() as connection:
+            return await removal.turn_keys(
+                connection,
+                self._tables,
+                turn_id=turn_id,
+                conversation_id=conversation_id,
+                user_hash=user_hash,
+                limit=limit,
+            )
+
+    async def later_in_chain(self, key: TurnKey) -> list[str]:
+        """Responses of the conversation's later turns and of all that follow, in any number of
+        steps.
+        """
+        async with self._database.reading() as connection:
+            return await removal.later_responses(connection, self._tables, key)
+
+    async def remove(
+        self,
+        turn_ids: Sequence[str],
+        *,
+        feedback_of_user: str | None = None,
+        feedback_of_conversation: str | None = None,
+        audit: AuditRow | None,
+    ) -> tuple[int, int]:
+        """Remove turns, feedback on them, and feedback of a user or conversation, at once.
+
+        Returns how many turns and how much feedback; the audit line gets these numbers.
+        """
+        async with self._database.writing(within_s=REMOVE_WITHIN_S) as connection:
+            removed = await removal.remove_turns(
+                connection,
+                self._tables,
+                turn_ids,
+                feedback_of_user=feedback_of_user,
+                feedback_of_conversation=feedback_of_conversation,
+                audit=audit,
+            )
+        await self.tidy(within_s=TIDY_WITHIN_S)
+        return removed
+
+    async def remove_feedback(self, feedback_ids: Sequence[str], audit: AuditRow | None) -> int:
+        """Remove feedback; how much there was, which the audit line says too."""
+        async with self._database.writing(within_s=REMOVE_WITHIN_S) as connection:
+            removed = await removal.remove_feedback(
+                connection, self._tables, feedback_ids, audit=audit
+            )
+        await self.tidy(within_s=TIDY_WITHIN_S)
+        return removed
+
+    async def tidy(self, *, within_s: float) -> bool:
+        """Take what was removed out of SQLite's files too; False where the time was too short.
+
+        It goes on where it stopped, so a large store is tidied by calling again, in peace.
+        """
+        deadline = time.monotonic() + within_s
+        try:
+            while True:
+                async with self._database.writing(within_s=ANSWER_WITHIN_S) as connection:
+                    more = await forget_words(connection, self._tables)
+                if not more:
+                    await self._database.empty_log()
+                    return True
+                if time.monotonic() > deadline:
+                    return False
+        except StoreAwayError:  # locked: what was removed is removed, tidying can wait
+            return False
+
+    @overload
+    async def expired(
+        self,
+        kind: Literal[Kind.TURN],
+        *,
+        older_than_us: int | None,
+        keep: int | None,
+        limit: int,
+    ) -> list[TurnKey]: ...
+
+    @overload
+    async def expired(
+        self,
+        kind: Literal[Kind.FEEDBACK],
+        *,
+        older_than_us: int | None,
+        keep: int | None,
+        limit: int,
+    ) -> list[str]: ...
+
+    async def expired(
+        self, kind: Kind, *, older_than_us: int | None, keep: int | None, limit: int
+    ) -> list[TurnKey] | list[str]:
+        """Up to `limit` that are too old or beyond the newest `keep`, oldest first."""
+        look = removal.expired_turns if kind is Kind.TURN else removal.expired_feedback
+        async with self._database.reading() as connection:
+            return await look(
+                connection, self._tables, older_than_us=older_than_us, keep=keep, limit=limit
+            )
+
+    async def audit(self, *, limit: int, before: int | None = None) -> list[tuple[int, AuditRow]]:
+        """Up to `limit` numbered audit lines, newest first, of those before a number."""
+        audit = self._tables.audit.c
+        query = sa.select(*audit).order_by(audit.number.desc()).limit(limit)
+        if before is not None:
+            query = query.where(audit.number < before)
+        async with self._database.reading() as connection:
+            rows = (await connection.execute(query)).all()
+        return [(row.number, AuditRow(*row[1:])) for row in rows]
+
+    async def changes(self, after_seq: int, *, limit: int) -> list[Change]:
+        """Up to `limit` changes in the order of their commits, of those after a number."""
+        async with self._database.reading() as connection:
+            return await changes.list_changes(connection, self._tables, after_seq, limit)
+
+    async def newest_seq(self) -> int:
+        """The number of the newest change, 0 where there was none."""
+        async with self._database.reading() as connection:
+            return await changes.newest_seq(connection, self._tables)
+
+    async def facts(self, since_us: int, until_us: int) -> AsyncIterator[list[TurnFacts]]:
+        """The facts of the turns of that time in pieces, oldest first."""
+        after = since_us - 1
+        while after < until_us - 1:
+            async with self._database.reading() as connection:
+                piece, after = await changes.facts_between(
+                    connection, self._tables, after, until_us, FACTS_AT_ONCE
+                )
+            if piece:
+                yield piece
 
     async def close(self) -> None:
         """Give the connections back; the next use opens them again."""
-        engine, self._engine = self._engine, None
-        if engine is not None and self._loop is asyncio.get_running_loop():
-            await engine.dispose()
-
-    @asynccontextmanager
-    async def _promptly(self) -> AsyncIterator[AsyncConnection]:
-        """A connection for work that somebody waits for."""
-        try:
-            async with asyncio.timeout(ANSWER_WITHIN_S), self._connection() as connection:
-                yield connection
-        except TimeoutError as error:
-            raise StoreAwayError(error) from error
-
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[AsyncConnection]:
-        """A connection whose transaction is committed at the end."""
-        engine = await self._open()
-        try:
-            async with engine.begin() as connection:
-                yield connection
-        except (SQLAlchemyError, OSError) as error:
-            if _fault_of_the_row(error):
-                raise
-            raise StoreAwayError(error) from error
-
-    async def _open(self) -> AsyncEngine:
-        loop = asyncio.get_running_loop()
-        if self._loop is not loop:  # connections belong to the loop that opened them
-            self._loop, self._engine, self._opening = loop, None, asyncio.Lock()
-        async with self._opening:
-            if self._engine is None:
-                self._engine = await self._opened()
-            return self._engine
-
-    async def _opened(self) -> AsyncEngine:
-        try:
-            engine = self._create_engine()
-            if engine.dialect.name == "sqlite":
-                _tune_sqlite(engine, self._sync_commits)
-            try:
-                async with engine.begin() as connection:
-                    await connection.run_sync(self._metadata.create_all)
-            except BaseException:
-                await engine.dispose()
-                raise
-        except (SQLAlchemyError, OSError) as error:
-            raise StoreAwayError(error) from error
-        return engine
-
-
-def _turns_table(metadata: sa.MetaData, name: str) -> sa.Table:
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("turn_id", sa.String, primary_key=True),
-        sa.Column("received_us", sa.BigInteger, nullable=False),
-        sa.Column("user_hash", sa.String, nullable=False),
-        sa.Column("conversation_id", sa.String),
-        sa.Column("response_id", sa.String, index=True),
-        sa.Column("outcome", sa.String, nullable=False),
-        sa.Column("model", sa.String),
-        sa.Column("record", sa.Text, nullable=False),
-        sa.Index(f"ix_{name}_user", "user_hash", "received_us", "turn_id"),
-        sa.Index(f"ix_{name}_conversation", "conversation_id", "user_hash", "received_us"),
-    )
-
-
-def _feedback_table(metadata: sa.MetaData, name: str) -> sa.Table:
-    return sa.Table(
-        name,
-        metadata,
-        sa.Column("feedback_id", sa.String, primary_key=True),
-        sa.Column("created_us", sa.BigInteger, nullable=False),
-        sa.Column("user_hash", sa.String, nullable=False),
-        sa.Column("conversation_id", sa.String, index=True),
-        sa.Column("turn_id", sa.String, index=True),
-        sa.Column("sentiment", sa.Integer),
-        sa.Column("record", sa.Text, nullable=False),
-    )
-
-
-def _tune_sqlite(engine: AsyncEngine, sync_commits: bool) -> None:
-    """Wait briefly for locks, and where asked let a commit mean that it is on the disk."""
-
-    @sa.event.listens_for(engine.sync_engine, "connect")
-    def _pragmas(connection: sa.engine.interfaces.DBAPIConnection, _record: object) -> None:
-        cursor = connection.cursor()
-        cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_MS}")
-        if sync_commits:
-            cursor.execute("PRAGMA synchronous=FULL")
-        cursor.close()
-
-
-def _fault_of_the_row(error: Exception) -> bool:
-    """Whether the database refuses what is written, so that trying again is of no use."""
-    if isinstance(error, IntegrityError | DataError):
-        return True
-    # asyncpg's errors arrive as plain ones with their SQLSTATE: data, integrity, program limit.
-    state = getattr(error.orig, "sqlstate", None) if isinstance(error, DBAPIError) else None
-    return isinstance(state, str) and state[:2] in ("22", "23", "54")
+        await self._database.close()
