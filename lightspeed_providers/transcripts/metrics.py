@@ -14,3 +14,11 @@ late = _meter.create_counter(
     "ls_transcripts_late_total",
     description="Strict turns whose answer ended before their commit; they stay queued.",
 )
+spilled = _meter.create_counter(
+    "ls_transcripts_spilled_total",
+    description="Turns left in a file at shutdown, because the database was away.",
+)
+recovered = _meter.create_counter(
+    "ls_transcripts_recovered_total",
+    description="Turns written from such files; they count as written too.",
+)
