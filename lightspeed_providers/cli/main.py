@@ -9,6 +9,8 @@ from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.product_rag.cli import demo, ingest
 from lightspeed_providers.product_rag.evaluate.cli import app as rag
 from lightspeed_providers.product_rag.index.cli import app as index
+from lightspeed_providers.transcripts.cli import app as transcripts
+from lightspeed_providers.transcripts.collect.cli import collect
 
 DEFAULT_URL = "http://127.0.0.1:8321"
 
@@ -80,6 +82,8 @@ app.command()(demo)
 app.command()(ingest)
 app.add_typer(index)
 app.add_typer(rag)
+app.add_typer(transcripts)
+app.command()(collect)
 
 
 def main() -> None:
