@@ -4,6 +4,9 @@ responses.py       face: admits, prompts, guards and retrieves, then delegates t
 guarded.py         face: decorated inference, the only way to a model and back
 events.py          face: citations and sequence numbers on the way out
 store.py           face: the stored response is the cited one
+history.py         face: what was said before, with turns that can be taken out of it
+copies.py          face: what the host keeps of a turn, deleted with it
+host_rows.py       face: transactions on the host's tables
 request_texts.py   face: the texts inside a request, and the request with other texts
 faults.py          face: what went wrong upstream, in one line with a status
 config.py          profile and limits
@@ -11,6 +14,9 @@ prompts.py         which system prompt holds, and how passages reach the model
 checkpoints.py     where streamed text may be cut for a check
 citations.py       documents behind passages
 open_turn.py       a turn while it is going on
+tool_use.py        which tools the model called, and what it got
+attachments.py     files and images as they are recorded
+origins.py         which turn a stored message came with
 """
 
 from typing import Any

@@ -35,6 +35,7 @@ class OpenTurn:
     response_id: str | None = None
     retrieves: bool = False
     in_background: bool = False
+    input_items: int = 1
     recorded: bool = False
     attachments: tuple[Attachment, ...] = ()
     passages: tuple[Passage, ...] = ()

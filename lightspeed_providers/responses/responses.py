@@ -38,9 +38,11 @@ from lightspeed_providers.core.principals import principal_of
 from lightspeed_providers.core.turns import Outcome, Passage, TurnSink
 from lightspeed_providers.core.verdicts import Action, Direction, Screening, ShieldRunner, Verdict
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
+from lightspeed_providers.responses.copies import Copies
 from lightspeed_providers.responses.events import TERMINAL, CitedEvents, cited_response
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.guarded import TURN, GuardedInference
+from lightspeed_providers.responses.history import HistoryStore
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.prompts import effective_prompt, prompt_version
 from lightspeed_providers.responses.request_texts import (
@@ -98,7 +100,10 @@ class LightspeedResponsesImpl(Responses):
             stock_config, {**self._deps, Api.inference: guarded}, self._policy
         )
         loop = self._stock.openai_responses_impl
-        loop.responses_store = CitedResponsesStore(loop.responses_store, self._stored)
+        history = HistoryStore(loop.responses_store, self._going_on.get, loop.files_api)
+        loop.responses_store = CitedResponsesStore(history, self._stored)
+        if self._sink is not None:
+            self._sink.copies_are_kept_by(Copies(history, self._deps[Api.conversations]))
 
     async def shutdown(self) -> None:
         """Stop background answers, then wait for the turns that are being recorded."""
@@ -160,6 +165,7 @@ class LightspeedResponsesImpl(Responses):
             previous_response_id=request.previous_response_id,
             retrieves=self.config.profile.retrieval.mode == "always",
             tools=ToolUse(function_names(request)),
+            input_items=1 if isinstance(request.input, str) else len(request.input),
         )
 
     async def _governed(

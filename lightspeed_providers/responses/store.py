@@ -3,8 +3,9 @@
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from llama_stack.providers.utils.responses.responses_store import ResponsesStore
 from llama_stack_api import OpenAIMessageParam, OpenAIResponseInput, OpenAIResponseObject
+
+from lightspeed_providers.responses.history import HistoryStore
 
 Finish = Callable[[OpenAIResponseObject], Awaitable[OpenAIResponseObject]]
 
@@ -12,7 +13,7 @@ Finish = Callable[[OpenAIResponseObject], Awaitable[OpenAIResponseObject]]
 class CitedResponsesStore:
     """The stock store of responses; each goes through `finish` before it is written."""
 
-    def __init__(self, store: ResponsesStore, finish: Finish) -> None:
+    def __init__(self, store: HistoryStore, finish: Finish) -> None:
         self._store = store
         self._finish = finish
 

@@ -151,11 +151,11 @@ def _run(
     device: str | None,
 ) -> "list[Results]":
     from lightspeed_providers.core.devices import requested_device
+    from lightspeed_providers.core.progress import shown_progress
     from lightspeed_providers.product_rag.evaluate.questions import of_split, read_questions
     from lightspeed_providers.product_rag.evaluate.run import evaluate as run
     from lightspeed_providers.product_rag.evaluate.run import settings_of
     from lightspeed_providers.product_rag.evaluate.searchers import open_searchers
-    from lightspeed_providers.product_rag.ingest.progress import shown_progress
 
     asked = of_split(read_questions(files), split)
     settings = settings_of(files, split=split, k=k, reranker=reranker, min_score=min_score)
