@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from lightspeed_providers.core.embedder import Embedder, shared_embedder
 from lightspeed_providers.core.host import prepare_host
+from lightspeed_providers.core.progress import shown_progress
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.evaluate.metrics import metric_names
 from lightspeed_providers.product_rag.evaluate.questions import (
@@ -38,7 +39,6 @@ from lightspeed_providers.product_rag.evaluate.searchers import BM25, DENSE, HYB
 from lightspeed_providers.product_rag.evaluate.searching import Found
 from lightspeed_providers.product_rag.ingest.page import Page
 from lightspeed_providers.product_rag.ingest.parse import UnreadableError, parse_file
-from lightspeed_providers.core.progress import shown_progress
 from lightspeed_providers.product_rag.ingest.sources import find_sources
 
 STOCK = "stock"

@@ -34,6 +34,7 @@ from typer.testing import CliRunner
 
 from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
+from lightspeed_providers.core.progress import shown_left
 from lightspeed_providers.product_rag import cli
 from lightspeed_providers.product_rag.index.manifest import read_manifest
 from lightspeed_providers.product_rag.index.open import open_index
@@ -44,7 +45,6 @@ from lightspeed_providers.product_rag.ingest.address import doc_url
 from lightspeed_providers.product_rag.ingest.build import BuildResult
 from lightspeed_providers.product_rag.ingest.markdown import parse_markdown, parse_plain_text
 from lightspeed_providers.product_rag.ingest.page import Kind
-from lightspeed_providers.core.progress import shown_left
 from lightspeed_providers.product_rag.ingest.reading import Documentation
 from lightspeed_providers.product_rag.ingest.restructuredtext import parse_restructuredtext
 from lightspeed_providers.product_rag.ingest.sphinx_markup import shown_text
