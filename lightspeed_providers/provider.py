@@ -11,6 +11,9 @@ from llama_stack_api import Api, InlineProviderSpec, ProviderSpec
 from lightspeed_providers import readiness, transcripts
 from lightspeed_providers.core.host import prepare_host
 from lightspeed_providers.openai_errors import answer_errors_in_openai_shape
+from lightspeed_providers.transcripts.registration import (
+    available_providers as transcripts_providers,
+)
 
 
 def get_provider_spec() -> list[ProviderSpec]:
@@ -80,7 +83,7 @@ def get_provider_spec() -> list[ProviderSpec]:
             optional_api_dependencies=[Api("transcripts")],
             description="The Responses API with the product's prompt, shields and passages.",
         ),
-        *transcripts.available_providers(),
+        *transcripts_providers(),
         *readiness.available_providers(),
     ]
 

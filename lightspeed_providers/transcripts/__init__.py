@@ -1,61 +1,40 @@
 """Every turn and the users' feedback on it, as an external API of Llama Stack.
 
-api.py             the API as other rooms and the router see it
-fastapi_routes.py  the routes
-transcripts.py     the face: who is asking, what is configured
-feedback.py        the rules of feedback
-writer.py          the bounded queue between a request and the database
-store.py           the SQL
+The API
+    registration.py                      what the host finds on this package
+    api.py, models.py                    as other rooms and the router see it
+    fastapi_routes.py, parameters.py     the routes
+    transcripts.py, questions.py         the face: who is asking what, what is configured
+    roles.py                             who may see and delete what
+What is kept
+    recording.py, rows.py, storable.py   a finished turn as a row
+    user_ids.py                          users as keyed hashes
+    writer.py, spill.py                  the bounded queue between a request and the database
+    feedback.py, feedback_summary.py     the rules of feedback, and what it adds up to
+    forgetting.py, retention.py          removal with every copy, asked for or by itself
+    periodic.py, continuous_export.py    what goes on in the background
+The store
+    store.py, opening.py                 the store, and the database that settings mean
+    database.py, schema.py, migrations.py   connections, tables, their versions
+    adding.py, removal.py, changes.py    what is written, and in which order
+    turn_queries.py, feedback_queries.py, search.py, words.py   what is read
+Getting it out
+    export/, collect/, report/, cli.py   files, archives for a server, a page to look at
 """
 
-from typing import TYPE_CHECKING
+from importlib import import_module
 
-from llama_stack_api import Api, InlineProviderSpec, ProviderSpec
-
-if TYPE_CHECKING:
-    from .config import LightspeedTranscriptsConfig
-    from .transcripts import LightspeedTranscriptsImpl
-
-TRANSCRIPTS_API = Api.add("transcripts")
-
-
-def available_providers() -> list[ProviderSpec]:
-    """The providers of this API."""
-    return [
-        InlineProviderSpec(
-            api=TRANSCRIPTS_API,
-            provider_type="inline::lightspeed-transcripts",
-            module="lightspeed_providers.transcripts",
-            config_class="lightspeed_providers.transcripts.config.LightspeedTranscriptsConfig",
-            description="Records every turn and the users' feedback in an SQL store.",
-        )
-    ]
-
-
-async def get_provider_impl(
-    config: "LightspeedTranscriptsConfig", deps: dict[Api, object]
-) -> "LightspeedTranscriptsImpl":
-    """The provider, ready to record; it opens its database on first use."""
-    from llama_stack.core.server.fastapi_router_registry import _ROUTER_FACTORIES
-
-    from .fastapi_routes import create_router
-    from .transcripts import LightspeedTranscriptsImpl
-
-    # The server registers the routers of external APIs, the library client never does.
-    _ROUTER_FACTORIES.setdefault(TRANSCRIPTS_API.value, create_router)
-    impl = LightspeedTranscriptsImpl(config)
-    await impl.initialize()
-    return impl
+_FOUND_IN = {
+    "TRANSCRIPTS_API": "registration",
+    "available_providers": "registration",
+    "get_provider_impl": "registration",
+    "Transcripts": "api",
+    "create_router": "fastapi_routes",
+}
 
 
 def __getattr__(name: str) -> object:
-    # Llama Stack looks both up on this package; imported here they would make it expensive.
-    if name == "Transcripts":
-        from .api import Transcripts
-
-        return Transcripts
-    if name == "create_router":
-        from .fastapi_routes import create_router
-
-        return create_router
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    # Looked up when asked for: the command line needs this package and not the host.
+    if name not in _FOUND_IN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_FOUND_IN[name]}"), name)

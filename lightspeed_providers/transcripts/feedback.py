@@ -1,17 +1,26 @@
 """The rules of feedback: who may say what about which answer."""
 
+import hashlib
+import json
 import re
-from datetime import UTC, datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
-from uuid import uuid4
 
 from lightspeed_providers.core.errors import ForbiddenError, NotFoundError
+from lightspeed_providers.core.turns import TurnCopies
 
 from .models import Feedback, FeedbackRequest, Opinion, Transcript
-from .storable import storable, storable_json
-from .store import FeedbackRow, microseconds
+from .rows import FeedbackFilter, FeedbackRow, Stored, microseconds
+from .storable import in_one_line, storable, storable_json
+
+SAME_WITHIN = timedelta(minutes=10)
+"""How long the same feedback on the same answer, said again, is one that was sent twice."""
 
 _BARE_CONVERSATION_ID = re.compile(r"[0-9a-f]{48}")
+_WHEN_AND_WHICH = {"feedback_id", "created_at"}
+_ATTEMPTS = 100
+_AMONG = 10
 
 
 class FeedbackStore(Protocol):
@@ -21,8 +30,20 @@ class FeedbackStore(Protocol):
         """Whether the user has a turn in the conversation, or None where nobody has."""
         ...
 
+    async def prompt_of(
+        self, turn_id: str | None, conversation_id: str | None, user_hash: str
+    ) -> tuple[str, str] | None:
+        """Profile and prompt version of the turn, else of the conversation's newest turn."""
+        ...
+
+    async def feedback(
+        self, which: FeedbackFilter, *, limit: int, before: int | None = None
+    ) -> Sequence[Stored]:
+        """Feedback, newest first."""
+        ...
+
     async def insert_feedback(self, row: FeedbackRow) -> None:
-        """Commit one piece of feedback."""
+        """Commit one piece of feedback; one that is there already is left as it is."""
         ...
 
 
@@ -46,63 +67,130 @@ class FeedbackDesk:
                 "Feedback is disabled on this server: PUT /v1/feedback/status enables it."
             )
 
-    async def require_own_conversation(self, conversation_id: str, user_hash: str) -> None:
-        """Refuse a conversation that nobody has, or that somebody else has."""
-        match await self._store.owns_conversation(user_hash, conversation_id):
-            case None:
-                raise NotFoundError(
-                    f"No conversation '{conversation_id}': "
-                    "give the id of one with a recorded answer."
-                )
-            case False:
-                raise ForbiddenError(
-                    f"Conversation '{conversation_id}' belongs to another user: "
-                    "give feedback on your own."
-                )
+    async def require_own_conversation(
+        self, conversation_id: str, user_hash: str, unrecorded: TurnCopies | None = None
+    ) -> None:
+        """Refuse a conversation that nobody has, or that somebody else has.
+
+        Of a conversation without a recorded turn, `unrecorded` says whether the user may use it.
+        """
+        owns = await self._store.owns_conversation(user_hash, conversation_id)
+        if owns is None and unrecorded is not None:
+            owns = await unrecorded.may_use_conversation(conversation_id) or None
+        if owns is None:
+            raise NotFoundError(
+                f"No conversation '{in_one_line(conversation_id)}': "
+                "give the id of one with a recorded answer."
+            )
+        if not owns:
+            raise ForbiddenError(
+                f"Conversation '{in_one_line(conversation_id)}' belongs to another user: "
+                "give feedback on your own."
+            )
 
     async def on_conversation(
         self, request: FeedbackRequest, conversation_id: str, user_hash: str
     ) -> str:
         """Store feedback with the texts that the client names."""
         return await self._keep(
-            Feedback(
-                **request.model_dump(exclude={"conversation_id"}),
-                **_new(user_hash),
-                conversation_id=conversation_id,
-            )
+            request,
+            user_hash,
+            conversation_id=conversation_id,
+            turn_id=request.turn_id and storable(request.turn_id),
+            question=request.user_question,
+            answer=request.llm_response,
         )
 
     async def on_turn(self, turn: Transcript, opinion: Opinion, user_hash: str) -> str:
         """Store feedback with the texts of the turn."""
         return await self._keep(
-            Feedback(
-                **opinion.model_dump(),
-                **_new(user_hash),
-                conversation_id=turn.conversation_id,
-                turn_id=turn.turn_id,
-                user_question=turn.question,
-                llm_response=turn.answer,
-            )
+            opinion,
+            user_hash,
+            conversation_id=turn.conversation_id,
+            turn_id=turn.turn_id,
+            question=turn.question,
+            answer=turn.answer,
         )
 
-    async def _keep(self, feedback: Feedback) -> str:
-        await self._store.insert_feedback(
-            FeedbackRow(
-                feedback_id=feedback.feedback_id,
-                created_us=microseconds(feedback.created_at),
-                user_hash=feedback.user_id,
-                conversation_id=feedback.conversation_id,
-                turn_id=feedback.turn_id,
-                sentiment=feedback.sentiment,
-                record=storable_json(feedback),
-            )
+    async def _keep(
+        self,
+        opinion: Opinion,
+        user_hash: str,
+        *,
+        conversation_id: str | None,
+        turn_id: str | None,
+        question: str,
+        answer: str,
+    ) -> str:
+        profile, version = await self._store.prompt_of(turn_id, conversation_id, user_hash) or (
+            None,
+            None,
         )
-        return feedback.feedback_id
+        given = Feedback(
+            feedback_id="",
+            created_at=datetime.now(UTC),
+            user_id=user_hash,
+            conversation_id=conversation_id,
+            turn_id=turn_id,
+            profile=profile,
+            prompt_version=version,
+            user_question=storable(question),
+            llm_response=storable(answer),
+            sentiment=opinion.sentiment,
+            user_feedback=opinion.user_feedback and storable(opinion.user_feedback),
+            categories=opinion.categories,
+        )
+        about = FeedbackFilter(
+            user_hash=user_hash, conversation_id=conversation_id, turn_id=turn_id
+        )
+        newest = await self._store.feedback(about, limit=1)
+        before = _read(newest[0]) if newest else None
+        if before is not None and was_sent_twice(before, given):
+            return before.feedback_id
+        for attempt in range(_ATTEMPTS):
+            kept = given.model_copy(update={"feedback_id": following_id(before, given, attempt)})
+            await self._store.insert_feedback(_row(kept))
+            newest = await self._store.feedback(about, limit=_AMONG)
+            if any(_read(each).feedback_id == kept.feedback_id for each in newest):
+                break  # else it is the id of something that was removed, which never comes back
+        return kept.feedback_id
 
 
-def _new(user_hash: str) -> dict[str, str | datetime]:
-    return {
-        "feedback_id": f"fb_{uuid4().hex}",
-        "created_at": datetime.now(UTC),
-        "user_id": user_hash,
-    }
+def was_sent_twice(before: Feedback, given: Feedback) -> bool:
+    """Whether feedback only repeats the one before it, as a double click or a retry does."""
+    recent = abs(given.created_at - before.created_at) <= SAME_WITHIN
+    return recent and _said(before) == _said(given)
+
+
+def following_id(before: Feedback | None, given: Feedback, attempt: int = 0) -> str:
+    """Return the id of feedback given after another: the same for two that arrive together.
+
+    So two servers that take the same feedback at once store it once.
+    """
+    moment = int(given.created_at.timestamp() // SAME_WITHIN.total_seconds())
+    known = [before.feedback_id if before else "", moment, attempt, _said(given)]
+    digest = hashlib.sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()
+    return f"fb_{digest[:32]}"
+
+
+def _read(stored: Stored) -> Feedback:
+    return Feedback.model_validate_json(stored.record)
+
+
+def _said(feedback: Feedback) -> object:
+    return feedback.model_dump(mode="json", exclude=_WHEN_AND_WHICH)
+
+
+def _row(feedback: Feedback) -> FeedbackRow:
+    return FeedbackRow(
+        feedback_id=feedback.feedback_id,
+        created_us=microseconds(feedback.created_at),
+        user_hash=feedback.user_id,
+        conversation_id=feedback.conversation_id,
+        turn_id=feedback.turn_id,
+        profile=feedback.profile,
+        prompt_version=feedback.prompt_version,
+        sentiment=feedback.sentiment,
+        categories=tuple(category.value for category in feedback.categories or ()),
+        record=storable_json(feedback),
+    )

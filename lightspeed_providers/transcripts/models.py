@@ -1,14 +1,15 @@
 """What the transcripts routes take and answer."""
 
-from datetime import datetime
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, model_validator
 
-from lightspeed_providers.core.turns import Turn
+from lightspeed_providers.core.turns import Outcome, Turn
 
 MAX_TEXT = 200_000
+NEXT = "Give it as `after` to get the next page; null on the last one."
 
 
 class Transcript(Turn):
@@ -17,13 +18,75 @@ class Transcript(Turn):
     user_id: str = Field(description="Keyed hash of the user's id.")
 
 
+class TranscriptQuery(BaseModel):
+    """Which turns are asked for; what is None does not matter."""
+
+    model_config = ConfigDict(frozen=True)
+
+    conversation_id: str | None = None
+    response_id: str | None = None
+    profile: str | None = None
+    outcome: Outcome | None = None
+    shield: str | None = None
+    model: str | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    has_feedback: bool | None = None
+    text: str | None = None
+    user: str | None = None
+    everyone: bool = False
+
+
 class TranscriptPage(BaseModel):
-    """Turns of the caller, newest first."""
+    """Turns, newest first."""
 
     object: Literal["list"] = "list"
     data: list[Transcript]
     has_more: bool = Field(description="Whether older turns follow.")
-    next: str | None = Field(default=None, description="Give it as `after` to get the next page.")
+    next: str | None = Field(default=None, description=NEXT)
+
+
+class ConversationPage(BaseModel):
+    """Turns of one conversation, oldest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Transcript]
+    has_more: bool = Field(description="Whether later turns follow.")
+    next: str | None = Field(default=None, description=NEXT)
+
+
+class Removed(BaseModel):
+    """What was removed, with every copy of it."""
+
+    object: Literal["removed"] = "removed"
+    turns: int = Field(ge=0, description="How many turns.")
+    feedback: int = Field(ge=0, description="How many pieces of feedback.")
+
+
+class AuditLine(BaseModel):
+    """That data was removed, by whom and why; never what was in it."""
+
+    at: datetime = Field(description="When.")
+    actor: str = Field(
+        description="Keyed hash of the user who did it, `retention`, or `operator` for the "
+        "command line."
+    )
+    action: str = Field(
+        description="`delete_turn`, `delete_conversation`, `delete_user`, `delete_feedback`, "
+        "`expire_turns` or `expire_feedback`."
+    )
+    subject: str = Field(description="The id that was asked for, or the limit that expired.")
+    turns: int = Field(description="How many turns were removed.")
+    feedback: int = Field(description="How many pieces of feedback were removed.")
+
+
+class AuditPage(BaseModel):
+    """Audit lines, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[AuditLine]
+    has_more: bool = Field(description="Whether older lines follow.")
+    next: str | None = Field(default=None, description=NEXT)
 
 
 class Category(StrEnum):
@@ -73,7 +136,7 @@ class FeedbackRequest(Opinion):
     )
 
 
-class Feedback(Opinion):
+class Feedback(BaseModel):
     """Feedback as it is stored."""
 
     feedback_id: str = Field(description="`fb_` and 32 hex digits.")
@@ -81,8 +144,30 @@ class Feedback(Opinion):
     user_id: str = Field(description="Keyed hash of the user's id.")
     conversation_id: str | None = None
     turn_id: str | None = None
+    profile: str | None = Field(default=None, description="Profile that answered, where known.")
+    prompt_version: str | None = Field(default=None, description="Version of its prompt.")
     user_question: str
     llm_response: str
+    sentiment: Literal[-1, 1] | None = None
+    user_feedback: str | None = None
+    categories: list[Category] | None = None
+
+
+class FeedbackQuery(BaseModel):
+    """Which feedback is asked for; what is None does not matter."""
+
+    model_config = ConfigDict(frozen=True)
+
+    conversation_id: str | None = None
+    turn_id: str | None = None
+    profile: str | None = None
+    prompt_version: str | None = None
+    sentiment: Literal[-1, 1] | None = None
+    category: Category | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    user: str | None = None
+    everyone: bool = False
 
 
 class FeedbackList(BaseModel):
@@ -90,6 +175,48 @@ class FeedbackList(BaseModel):
 
     object: Literal["list"] = "list"
     data: list[Feedback]
+
+
+class FeedbackPage(BaseModel):
+    """Feedback, newest first."""
+
+    object: Literal["list"] = "list"
+    data: list[Feedback]
+    has_more: bool = Field(description="Whether older feedback follows.")
+    next: str | None = Field(default=None, description=NEXT)
+
+
+class Sentiments(BaseModel):
+    """How much feedback was good, bad, or said neither."""
+
+    good: int = Field(default=0, description="Sentiment 1.")
+    bad: int = Field(default=0, description="Sentiment -1.")
+    unsaid: int = Field(default=0, description="No sentiment given.")
+
+
+class DaySentiments(Sentiments):
+    """Feedback of one UTC day."""
+
+    day: date
+
+
+class PromptSentiments(Sentiments):
+    """Feedback on answers with one version of a profile's prompt."""
+
+    profile: str | None = Field(description="Null where the answered turn is not known.")
+    prompt_version: str | None = None
+
+
+class FeedbackSummary(BaseModel):
+    """Feedback in numbers."""
+
+    total: int
+    sentiments: Sentiments
+    categories: dict[Category, int] = Field(
+        description="How often each was named; one piece of feedback can name several."
+    )
+    by_day: list[DaySentiments] = Field(description="Oldest first; days without any are left out.")
+    by_prompt: list[PromptSentiments] = Field(description="By profile and version of its prompt.")
 
 
 class FeedbackReceived(BaseModel):

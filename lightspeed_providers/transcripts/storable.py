@@ -1,7 +1,18 @@
 """Texts that every SQL database takes: no NUL, no half characters."""
 
+import re
+
 from pydantic import BaseModel
 from pydantic_core import PydanticSerializationError
+
+_NOT_PRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_LONGEST_SHOWN = 80
+
+
+def in_one_line(text: str) -> str:
+    """The beginning of a client's text as an error may show it, control characters replaced."""
+    clean = _NOT_PRINTABLE.sub("?", storable(text))
+    return clean if len(clean) <= _LONGEST_SHOWN else f"{clean[:_LONGEST_SHOWN]}…"
 
 
 def storable(text: str) -> str:

@@ -1,51 +1,76 @@
 """The transcripts provider: records every turn and shows callers their own."""
 
 import asyncio
-import re
+import contextlib
 from datetime import UTC, datetime
-from pathlib import Path
+from time import monotonic
 
 from llama_stack.core.request_headers import get_authenticated_user
-from llama_stack.core.storage.datatypes import SqliteSqlStoreConfig, SqlStoreReference
-from llama_stack.core.storage.sqlstore.sqlalchemy_sqlstore import SqlAlchemySqlStoreImpl
-from llama_stack.core.storage.sqlstore.sqlstore import sqlstore_impl
 from llama_stack.log import get_logger
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lightspeed_providers.core.errors import (
-    ConfigurationError,
-    InvalidRequestError,
     NotFoundError,
 )
 from lightspeed_providers.core.paths import state_dir
 from lightspeed_providers.core.principals import principal_of
-from lightspeed_providers.core.turns import Outcome, Turn
+from lightspeed_providers.core.turns import Turn, TurnCopies
 
 from . import metrics
 from .api import Transcripts
 from .config import Durability, LightspeedTranscriptsConfig
+from .continuous_export import ContinuousExport
 from .feedback import FeedbackDesk, full_conversation_id
+from .feedback_summary import summary_of
+from .forgetting import Forgetting
 from .models import (
+    AuditPage,
+    ConversationPage,
     Feedback,
     FeedbackEnabled,
     FeedbackList,
+    FeedbackPage,
+    FeedbackQuery,
     FeedbackReceived,
     FeedbackRequest,
     FeedbackStatus,
     FeedbackStatusChange,
     FeedbackStatusChanged,
+    FeedbackSummary,
     Opinion,
+    Removed,
     Transcript,
     TranscriptPage,
+    TranscriptQuery,
 )
-from .storable import storable, storable_json
-from .store import Position, TranscriptStore, TurnRow, microseconds
+from .opening import create_engine, table_name_of
+from .periodic import Periodic
+from .questions import (
+    clean,
+    cursor_after,
+    feedback_filter,
+    position_of,
+    shown_audit,
+    turn_filter,
+)
+from .recording import turn_row
+from .retention import Retention
+from .roles import Caller, Roles
+from .rows import FeedbackFilter, Kind, TurnFilter, TurnRow
+from .spill import Spill
+from .storable import in_one_line, storable
+from .store import TranscriptStore
 from .user_ids import UserIds, load_or_create_key
 from .writer import BatchWriter
 
 logger = get_logger(name=__name__, category="providers")
 
-_POSITION = re.compile(r"(-?\d{1,18})\.(.{1,200})", re.DOTALL)
+SHUTDOWN_S = 4.5
+"""Llama Stack allows 5 seconds."""
+
+MOST_ON_A_TURN = 1000
+
+SEEN_WITHIN_S = 0.25
+"""How long a list's first page waits for turns that were just answered to be in it."""
 
 
 class LightspeedTranscriptsImpl(Transcripts):
@@ -54,113 +79,230 @@ class LightspeedTranscriptsImpl(Transcripts):
     def __init__(self, config: LightspeedTranscriptsConfig) -> None:
         self._config = config
         self._closed = False
+        self._copies: TurnCopies | None = None
 
     async def initialize(self) -> None:
-        """Check the configuration; the database is opened on first use."""
+        """Check the configuration and the schema; the database is opened for good on first use."""
         config = self._config
         self._user_ids = UserIds(_key(config))
+        self._roles = Roles(config.reader_roles, config.admin_roles)
+        name = table_name_of(config.store)
         self._store = TranscriptStore(
-            lambda: _create_engine(config.store),
-            _table_name(config.store),
+            lambda: create_engine(config.store),
+            name,
             sync_commits=config.durability is Durability.STRICT,
         )
-        self._writer = BatchWriter(
+        await self._store.check_version()
+        self._writer: BatchWriter[TurnRow] = BatchWriter(
             self._store.insert_turns,
             max_queued=config.max_queued_turns,
             max_batch=config.max_batch_turns,
+            spill=Spill(state_dir() / "transcripts-spill" / name),
         )
         self._desk = FeedbackDesk(self._store, enabled=config.feedback_enabled)
+        self._export = ContinuousExport(
+            self._store,
+            {Kind.TURN: config.transcripts_storage, Kind.FEEDBACK: config.feedback_storage},
+        )
+        self._export.check()
+        self._forgetting = Forgetting(self._store, remove_files=self._export.finish)
+        self._retention = Retention(
+            self._store,
+            self._forgetting,
+            turns=config.retention.turns,
+            feedback=config.retention.feedback,
+        )
+        self._periodic: list[Periodic] = []
+        if self._export.is_needed:
+            self._periodic.append(Periodic(self._export.keep_up, config.export_interval_s))
+        if self._retention.is_needed:
+            self._periodic.append(Periodic(self._retention.look, config.retention.interval_s))
+        if not config.transcripts_enabled:
+            logger.warning("Turns are not recorded: transcripts_enabled is false")
 
     async def shutdown(self) -> None:
-        """Write what is queued, for a bounded time, and close the database."""
-        await self._writer.drain(self._config.drain_timeout_s)
+        """Write what is queued and export it, for a bounded time, and close the database."""
+        until = monotonic() + SHUTDOWN_S
         self._closed = True
+        for periodic in self._periodic:
+            await periodic.stop(0.2)
+        await self._writer.drain(self._config.drain_timeout_s)
+        with contextlib.suppress(Exception):  # the next start exports the rest
+            async with asyncio.timeout(until - monotonic()):
+                await self._export.keep_up()
         await self._store.close()
         logger.info(
             "Transcripts are closed", written=self._writer.written, dropped=self._writer.dropped
         )
 
+    def copies_are_kept_by(self, copies: TurnCopies) -> None:
+        """Name who else keeps texts of turns, so that deleting a turn deletes them there too."""
+        self._copies = copies
+        self._forgetting.copies = copies
+
     async def record(self, turn: Turn) -> None:
-        """Take a finished turn. Never raises and never waits longer than `write_timeout_s`."""
+        """Take a finished turn. Never raises and never waits longer than a bounded time."""
+        if not self._config.transcripts_enabled:
+            return
         try:
-            row = _turn_row(turn, self._user_ids)
+            row = turn_row(turn, self._user_ids.hash(turn.user_id))
+            self._touch()
+            if self._config.durability is Durability.STRICT:
+                await self._record_durably(row)
+            else:
+                self._writer.put(row)
         except Exception as error:  # recording must never fail the request that it records
             metrics.dropped.add(1, {"reason": "unreadable"})
             logger.error("A turn can't be recorded", error=type(error).__name__)
             return
-        written = self._writer.put(row)
         if self._closed:
             await self.shutdown()  # the responses provider is shut down after this one
-        elif written is not None and self._config.durability is Durability.STRICT:
-            await self._commit(written)
 
     async def list_transcripts(
-        self,
-        *,
-        limit: int = 20,
-        after: str | None = None,
-        conversation_id: str | None = None,
-        response_id: str | None = None,
-        outcome: Outcome | None = None,
+        self, query: TranscriptQuery, *, limit: int = 20, after: str | None = None
     ) -> TranscriptPage:
-        """A page of the caller's turns, newest first."""
-        found = await self._store.page(
-            self._caller(),
-            limit=limit + 1,
-            after=None if after is None else _position(after),
-            conversation_id=conversation_id and full_conversation_id(conversation_id),
-            response_id=response_id and storable(response_id),
-            outcome=outcome and outcome.value,
+        """A page of turns, newest first."""
+        user = self._caller().lists(clean(query.user), everyone=query.everyone)
+        if after is None:
+            await self._writer.settled(SEEN_WITHIN_S)
+        found = await self._store.turns(
+            turn_filter(query, user), limit=limit + 1, before=position_of(after)
         )
-        shown, has_more = found[:limit], len(found) > limit
         return TranscriptPage(
-            data=[Transcript.model_validate_json(record) for _, record in shown],
-            has_more=has_more,
-            next=_cursor(shown[-1][0]) if has_more else None,
+            data=[Transcript.model_validate_json(each.record) for each in found[:limit]],
+            has_more=len(found) > limit,
+            next=cursor_after(found, limit),
         )
 
     async def get_transcript(self, turn_id: str) -> Transcript:
-        """One of the caller's turns."""
+        """One turn."""
+        return await self._turn(turn_id, self._caller().sees)
+
+    async def delete_transcript(self, turn_id: str) -> Removed:
+        """Remove one turn with every copy of it."""
         caller = self._caller()
-        record = await self._store.record_of(caller, storable(turn_id))
-        if record is None:  # it may still be on its way to the database
-            await self._writer.settled(self._config.write_timeout_s)
-            record = await self._store.record_of(caller, storable(turn_id))
-        if record is None:
+        await self._settled()
+        return await self._forgetting.turn(
+            storable(turn_id), owner=caller.removes, actor=caller.user_hash
+        )
+
+    async def list_conversation(
+        self, conversation_id: str, *, limit: int = 20, after: str | None = None
+    ) -> ConversationPage:
+        """A page of a conversation's turns, oldest first."""
+        which = TurnFilter(
+            user_hash=self._caller().sees, conversation_id=full_conversation_id(conversation_id)
+        )
+        await self._writer.settled(SEEN_WITHIN_S)
+        found = await self._store.conversation(which, limit=limit + 1, after=position_of(after))
+        if not found:
             raise NotFoundError(
-                f"No turn '{storable(turn_id)}': GET /v1alpha/transcripts lists yours."
+                f"No turns of conversation '{in_one_line(conversation_id)}': "
+                "GET /v1alpha/transcripts lists your turns with theirs."
             )
-        return Transcript.model_validate_json(record)
+        return ConversationPage(
+            data=[Transcript.model_validate_json(each.record) for each in found[:limit]],
+            has_more=len(found) > limit,
+            next=cursor_after(found, limit),
+        )
+
+    async def delete_conversation(self, conversation_id: str) -> Removed:
+        """Remove a conversation with every copy of it."""
+        caller = self._caller()
+        await self._settled()
+        return await self._forgetting.conversation(
+            full_conversation_id(conversation_id), owner=caller.removes, actor=caller.user_hash
+        )
+
+    async def delete_user(self, user_hash: str | None = None) -> Removed:
+        """Remove all of a user, of the caller where none is named."""
+        caller = self._caller()
+        named = caller.user_hash if user_hash is None else storable(user_hash)
+        caller.require_removing(named)
+        await self._settled()
+        return await self._forgetting.user(named, actor=caller.user_hash)
+
+    async def list_audit(self, *, limit: int = 20, after: str | None = None) -> AuditPage:
+        """A page of what was removed, newest first."""
+        self._caller().require_reading_all()
+        found = await self._store.audit(limit=limit + 1, before=position_of(after))
+        return AuditPage(
+            data=[shown_audit(row) for _, row in found[:limit]],
+            has_more=len(found) > limit,
+            next=str(found[limit - 1][0]) if len(found) > limit else None,
+        )
 
     async def give_turn_feedback(self, turn_id: str, opinion: Opinion) -> FeedbackReceived:
         """Store feedback on one of the caller's turns."""
         self._desk.require_enabled()
-        turn = await self.get_transcript(turn_id)
-        feedback_id = await self._desk.on_turn(turn, opinion, self._caller())
+        caller = self._caller()
+        turn = await self._turn(turn_id, caller.user_hash)
+        feedback_id = await self._desk.on_turn(turn, opinion, caller.user_hash)
         return FeedbackReceived(feedback_id=feedback_id)
 
     async def list_turn_feedback(self, turn_id: str) -> FeedbackList:
-        """The feedback on one of the caller's turns, oldest first."""
-        turn = await self.get_transcript(turn_id)
-        records = await self._store.feedback_on(self._caller(), turn.turn_id)
-        return FeedbackList(data=[Feedback.model_validate_json(record) for record in records])
+        """The feedback on one turn, oldest first."""
+        owner = self._caller().sees
+        turn = await self._turn(turn_id, owner)
+        found = await self._store.feedback(
+            FeedbackFilter(user_hash=owner, turn_id=turn.turn_id), limit=MOST_ON_A_TURN
+        )
+        return FeedbackList(
+            data=[Feedback.model_validate_json(each.record) for each in reversed(found)]
+        )
 
     async def give_feedback(self, request: FeedbackRequest) -> FeedbackReceived:
         """Store feedback on an answer of one of the caller's conversations."""
         self._desk.require_enabled()
         caller = self._caller()
         conversation_id = full_conversation_id(request.conversation_id)
-        await self._writer.settled(self._config.write_timeout_s)
-        await self._desk.require_own_conversation(conversation_id, caller)
+        await self._settled()
+        await self._desk.require_own_conversation(
+            conversation_id,
+            caller.user_hash,
+            unrecorded=None if self._config.transcripts_enabled else self._copies,
+        )
         if request.turn_id is not None:
-            turn = await self.get_transcript(request.turn_id)
+            turn = await self._turn(request.turn_id, caller.user_hash)
             if turn.conversation_id != conversation_id:
                 raise NotFoundError(
-                    f"No turn '{turn.turn_id}' in conversation '{conversation_id}': "
-                    "name a turn of that conversation, or none."
+                    f"No turn '{in_one_line(turn.turn_id)}' in conversation "
+                    f"'{in_one_line(conversation_id)}': name a turn of that conversation, or none."
                 )
-        feedback_id = await self._desk.on_conversation(request, conversation_id, caller)
+        feedback_id = await self._desk.on_conversation(request, conversation_id, caller.user_hash)
         return FeedbackReceived(feedback_id=feedback_id)
+
+    async def list_feedback(
+        self, query: FeedbackQuery, *, limit: int = 20, after: str | None = None
+    ) -> FeedbackPage:
+        """A page of feedback, newest first."""
+        user = self._caller().lists(clean(query.user), everyone=query.everyone)
+        found = await self._store.feedback(
+            feedback_filter(query, user), limit=limit + 1, before=position_of(after)
+        )
+        return FeedbackPage(
+            data=[Feedback.model_validate_json(each.record) for each in found[:limit]],
+            has_more=len(found) > limit,
+            next=cursor_after(found, limit),
+        )
+
+    async def summarize_feedback(self, query: FeedbackQuery) -> FeedbackSummary:
+        """Feedback in numbers."""
+        user = self._caller().lists(clean(query.user), everyone=query.everyone)
+        which = feedback_filter(query, user)
+        counts = await self._store.feedback_counts(which)
+        return summary_of(counts, await self._store.category_counts(which))
+
+    async def delete_feedback(self, feedback_id: str) -> Removed:
+        """Remove one piece of feedback."""
+        caller = self._caller()
+        return await self._forgetting.feedback(
+            storable(feedback_id), owner=caller.removes, actor=caller.user_hash
+        )
+
+    async def require_feedback(self) -> None:
+        """Refuse where feedback is switched off."""
+        self._desk.require_enabled()
 
     async def get_feedback_status(self) -> FeedbackStatus:
         """Whether feedback is taken."""
@@ -168,24 +310,46 @@ class LightspeedTranscriptsImpl(Transcripts):
 
     async def set_feedback_status(self, enabled: bool) -> FeedbackStatusChanged:
         """Switch feedback on or off until restart."""
-        previous, self._desk.enabled = self._desk.enabled, enabled
         caller = self._caller()
-        logger.info("Feedback is switched", enabled=enabled, by=caller)
+        caller.require_switching_feedback()
+        previous, self._desk.enabled = self._desk.enabled, enabled
+        logger.info("Feedback is switched", enabled=enabled, by=caller.user_hash)
         return FeedbackStatusChanged(
             status=FeedbackStatusChange(
                 previous_status=previous,
                 updated_status=enabled,
-                updated_by=caller,
+                updated_by=caller.user_hash,
                 timestamp=datetime.now(UTC),
             )
         )
 
-    def _caller(self) -> str:
-        return self._user_ids.hash(principal_of(get_authenticated_user()))
+    def _caller(self) -> Caller:
+        self._touch()
+        user = get_authenticated_user()
+        return self._roles.caller(user, self._user_ids.hash(principal_of(user)))
 
-    async def _commit(self, written: asyncio.Future[bool]) -> None:
-        await asyncio.wait((written,), timeout=self._config.write_timeout_s)
-        if not written.done():
+    def _touch(self) -> None:
+        """Have what runs in the background run in this loop."""
+        self._writer.touch()
+        for periodic in self._periodic:
+            periodic.touch()
+
+    async def _turn(self, turn_id: str, owner: str | None) -> Transcript:
+        record = await self._store.record_of(storable(turn_id), owner)
+        if record is None:  # it may still be on its way to the database
+            await self._settled()
+            record = await self._store.record_of(storable(turn_id), owner)
+        if record is None:
+            raise NotFoundError(
+                f"No turn '{in_one_line(turn_id)}': GET /v1alpha/transcripts lists yours."
+            )
+        return Transcript.model_validate_json(record)
+
+    async def _settled(self) -> None:
+        await self._writer.settled(self._config.write_timeout_s)
+
+    async def _record_durably(self, row: TurnRow) -> None:
+        if not await self._writer.put_durably(row, self._config.write_timeout_s):
             metrics.late.add(1)
             logger.warning(
                 "A turn waits for the database longer than its request may",
@@ -193,64 +357,7 @@ class LightspeedTranscriptsImpl(Transcripts):
             )
 
 
-def _turn_row(turn: Turn, user_ids: UserIds) -> TurnRow:
-    user_hash = user_ids.hash(turn.user_id)
-    return TurnRow(
-        turn_id=storable(turn.turn_id),
-        received_us=microseconds(turn.received_at),
-        user_hash=user_hash,
-        conversation_id=turn.conversation_id and storable(turn.conversation_id),
-        response_id=turn.response_id and storable(turn.response_id),
-        outcome=turn.outcome.value,
-        model=turn.model and storable(turn.model),
-        record=storable_json(turn.model_copy(update={"user_id": user_hash})),
-    )
-
-
-def _cursor(position: Position) -> str:
-    return f"{position.received_us}.{position.turn_id}"
-
-
-def _position(cursor: str) -> Position:
-    match = _POSITION.fullmatch(storable(cursor))
-    if match is None:
-        raise InvalidRequestError("`after` is not a cursor: give the `next` of an earlier page.")
-    return Position(int(match[1]), match[2])
-
-
 def _key(config: LightspeedTranscriptsConfig) -> bytes:
     if config.user_id_secret is not None:
         return config.user_id_secret.get_secret_value().encode()
     return load_or_create_key(state_dir() / "user_id.key")
-
-
-def _table_name(reference: SqlStoreReference) -> str:
-    name: str = reference.table_name
-    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]{0,39}", name):
-        raise ConfigurationError(
-            f"Table name '{name}' of the transcripts: "
-            "use a letter and at most 39 letters, digits and underscores."
-        )
-    _host_store(reference)  # an unknown backend stops the start
-    return name
-
-
-def _host_store(reference: SqlStoreReference) -> SqlAlchemySqlStoreImpl:
-    try:
-        store = sqlstore_impl(reference)
-    except ValueError as error:
-        raise ConfigurationError(f"Failed to open the transcript store: {error}.") from error
-    if not isinstance(store, SqlAlchemySqlStoreImpl):
-        raise ConfigurationError(
-            f"Backend '{reference.backend}' of the transcripts is not SQL: "
-            "use one of type sql_sqlite or sql_postgres."
-        )
-    return store
-
-
-def _create_engine(reference: SqlStoreReference) -> AsyncEngine:
-    store = _host_store(reference)
-    if isinstance(store.config, SqliteSqlStoreConfig):
-        Path(store.config.db_path).expanduser().parent.mkdir(parents=True, exist_ok=True)
-    engine: AsyncEngine = store.create_engine()
-    return engine
