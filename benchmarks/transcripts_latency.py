@@ -108,8 +108,10 @@ def started(home: Path, name: str, upstream: str, durability: str) -> Iterator[S
         **tokenizer(),
         "HOME": str(home),
         "LIGHTSPEED_STATE_DIR": str(home / "state"),
-        "LIGHTSPEED_MODEL": "vllm/canned",
-        "VLLM_URL": upstream,
+        "LIGHTSPEED_MODEL": "openai/canned",
+        "OPENAI_API_KEY": "none",
+        "LLAMA_STACK_LOGGING": "all=error",  # the host's log costs a tenth of a request
+        "OPENAI_BASE_URL": upstream,
     }
     command = [str(Path(sys.executable).with_name("llama")), "stack", "run", str(file)]
     with (home / "server.log").open("wb") as log:
@@ -117,7 +119,7 @@ def started(home: Path, name: str, upstream: str, durability: str) -> Iterator[S
             [*command, "--port", str(port)], env=environment, stdout=log, stderr=subprocess.STDOUT
         )
         try:
-            model = "vllm/canned" if name == "stock" else "lightspeed"
+            model = "openai/canned" if name == "stock" else "lightspeed"
             yield Server(name, process, port, model, home)
         finally:
             process.terminate()

@@ -218,6 +218,10 @@ class LightspeedResponsesImpl(Responses):
         As in Llama Stack, a provider may know more models than it has listed, or not be up yet.
         """
         table = self._deps[Api.models]
+        known = await table.get_object_by_identifier("model", model)
+        if known is not None and known.model_type == "llm":
+            return str(known.provider_id)
+        # Only now: listing parses the whole registry again every few seconds.
         listed = {m.identifier: m for m in (await table.list_models()).data}
         chat = {name: m for name, m in listed.items() if m.model_type == "llm"}
         if model in chat:

@@ -62,6 +62,10 @@ class ForgettingStore(Protocol):
         """Feedback, newest first."""
         ...
 
+    async def feedback_record_of(self, feedback_id: str, user_hash: str | None) -> str | None:
+        """The feedback, where it is the user's."""
+        ...
+
     async def remove_feedback(self, feedback_ids: Sequence[str], audit: AuditRow | None) -> int:
         """Remove feedback with an audit line that has its true number."""
         ...
@@ -155,7 +159,7 @@ class Forgetting:
     async def feedback(self, feedback_id: str, *, owner: str | None, actor: str) -> Removed:
         """Remove one piece of feedback."""
         await self._catch_up_files()
-        if not await self._is_feedback(feedback_id, owner):
+        if await self._store.feedback_record_of(feedback_id, owner) is None:
             raise NotFoundError(
                 f"No feedback '{in_one_line(feedback_id)}': GET /v1alpha/feedback lists yours."
             )
@@ -163,14 +167,6 @@ class Forgetting:
         removed = await self._store.remove_feedback([feedback_id], line)
         await self._remove_files()
         return Removed(turns=0, feedback=removed)
-
-    async def _is_feedback(self, feedback_id: str, owner: str | None) -> bool:
-        about, before = FeedbackFilter(user_hash=owner), None
-        while found := await self._store.feedback(about, limit=PIECE, before=before):
-            if feedback_id in _ids_of(found):
-                return True
-            before = found[-1].position
-        return False
 
     async def forget_copies(self, keys: Sequence[TurnKey], *, conversations: bool) -> Forgotten:
         """Remove what responses and conversations keep of these turns.

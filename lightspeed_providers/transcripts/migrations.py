@@ -171,7 +171,7 @@ async def _take_turns(
     tables: schema.Tables,
     rows: list[Any],  # Any: as above
 ) -> None:
-    await add_turns(connection, tables, [_turn_row(row) for row in rows])
+    await connection.run_sync(add_turns, tables, [_turn_row(row) for row in rows])
 
 
 def _turn_row(row: Any) -> TurnRow:  # Any: as above
@@ -237,8 +237,8 @@ async def _take_feedback(
             .limit(1)
         )
         prompt = (await connection.execute(query)).first()
-        await add_feedback(
-            connection,
+        await connection.run_sync(
+            add_feedback,
             tables,
             FeedbackRow(
                 feedback_id=row.feedback_id,

@@ -13,8 +13,8 @@ from .schema import Tables
 from .search import remove_words
 
 
-async def remove_turns(
-    connection: AsyncConnection,
+def remove_turns(
+    connection: sa.Connection,
     tables: Tables,
     turn_ids: Sequence[str],
     *,
@@ -23,7 +23,7 @@ async def remove_turns(
     audit: AuditRow | None,
 ) -> tuple[int, int]:
     """Remove the turns and their feedback, and that of the user or conversation."""
-    await next_seq(connection, tables, 0)  # from here on nobody else writes
+    next_seq(connection, tables, 0)  # from here on nobody else writes
     turns, feedback = tables.turns.c, tables.feedback.c
     query = sa.select(
         turns.position,
@@ -35,29 +35,29 @@ async def remove_turns(
         turns.question,
         turns.answer,
     ).where(turns.turn_id.in_(turn_ids))
-    found = (await connection.execute(query)).all()
+    found = connection.execute(query).all()
     if found:
         places = [row.position for row in found]
         words = [
             (row.position, search_words(row.user_hash, row.question, row.answer)) for row in found
         ]
-        await remove_words(connection, tables, words)
+        remove_words(connection, tables, words)
         for table in (tables.shields, tables.turns):
-            await connection.execute(sa.delete(table).where(table.c.position.in_(places)))
-        await _close_chains(connection, tables, found)
-        await _mark(connection, tables, Kind.TURN, found)
+            connection.execute(sa.delete(table).where(table.c.position.in_(places)))
+        _close_chains(connection, tables, found)
+        _mark(connection, tables, Kind.TURN, found)
     about: list[sa.ColumnElement[bool]] = [feedback.turn_id.in_(turn_ids)]
     if feedback_of_user is not None:
         about.append(feedback.user_hash == feedback_of_user)
     if feedback_of_conversation is not None:
         about.append(feedback.conversation_id == feedback_of_conversation)
-    said = await _remove_feedback(connection, tables, about)
-    await _note(connection, tables, audit, len(found), said)
+    said = _remove_feedback(connection, tables, about)
+    _note(connection, tables, audit, len(found), said)
     return len(found), said
 
 
-async def _close_chains(
-    connection: AsyncConnection,
+def _close_chains(
+    connection: sa.Connection,
     tables: Tables,
     removed: Sequence[Any],  # Any: rows of the query above
 ) -> None:
@@ -70,35 +70,33 @@ async def _close_chains(
     follows = turns.c.previous_response_id
     for piece in _pieces(list(previous)):
         query = sa.select(follows).where(follows.in_(piece)).distinct()
-        for response_id in (await connection.execute(query)).scalars().all():
+        for response_id in connection.execute(query).scalars().all():
             staying: str | None = response_id
             seen: set[str] = set()  # ids come from clients: a ring must end
             while staying is not None and staying in previous:
                 seen.add(staying)
                 staying = None if previous[staying] in seen else previous[staying]
-            await connection.execute(
+            connection.execute(
                 sa.update(turns).where(follows == response_id).values(previous_response_id=staying)
             )
 
 
-async def remove_feedback(
-    connection: AsyncConnection,
+def remove_feedback(
+    connection: sa.Connection,
     tables: Tables,
     feedback_ids: Sequence[str],
     *,
     audit: AuditRow | None,
 ) -> int:
     """Remove the feedback."""
-    await next_seq(connection, tables, 0)
-    said = await _remove_feedback(
-        connection, tables, [tables.feedback.c.feedback_id.in_(feedback_ids)]
-    )
-    await _note(connection, tables, audit, 0, said)
+    next_seq(connection, tables, 0)
+    said = _remove_feedback(connection, tables, [tables.feedback.c.feedback_id.in_(feedback_ids)])
+    _note(connection, tables, audit, 0, said)
     return said
 
 
-async def _remove_feedback(
-    connection: AsyncConnection, tables: Tables, about: list[sa.ColumnElement[bool]]
+def _remove_feedback(
+    connection: sa.Connection, tables: Tables, about: list[sa.ColumnElement[bool]]
 ) -> int:
     feedback = tables.feedback.c
     # One query for each reason: each has its index.
@@ -111,21 +109,21 @@ async def _remove_feedback(
             feedback.conversation_id,
             feedback.turn_id,
         ).where(reason)
-        said |= {row.id: row for row in await connection.execute(query)}
+        said |= {row.id: row for row in connection.execute(query)}
     if not said:
         return 0
     rows = list(said.values())
     for piece in _pieces([row.position for row in rows]):
         for table in (tables.categories, tables.feedback):
-            await connection.execute(sa.delete(table).where(table.c.position.in_(piece)))
+            connection.execute(sa.delete(table).where(table.c.position.in_(piece)))
     for piece in _pieces([row.turn_id for row in rows if row.turn_id is not None]):
         still = sa.select(feedback.turn_id).where(feedback.turn_id == tables.turns.c.turn_id)
-        await connection.execute(
+        connection.execute(
             sa.update(tables.turns)
             .where(tables.turns.c.turn_id.in_(piece), ~still.exists())
             .values(has_feedback=False)
         )
-    await _mark(connection, tables, Kind.FEEDBACK, rows)
+    _mark(connection, tables, Kind.FEEDBACK, rows)
     return len(rows)
 
 
@@ -133,13 +131,13 @@ def _pieces[T](items: Sequence[T], size: int = 1000) -> list[Sequence[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-async def _mark(
-    connection: AsyncConnection,
+def _mark(
+    connection: sa.Connection,
     tables: Tables,
     kind: Kind,
     rows: Sequence[Any],  # Any: rows of two queries, alike in their columns
 ) -> None:
-    seq = await next_seq(connection, tables, len(rows))
+    seq = next_seq(connection, tables, len(rows))
     marks = [
         {
             "seq": number,
@@ -150,15 +148,15 @@ async def _mark(
         }
         for number, row in enumerate(rows, seq)
     ]
-    await connection.execute(sa.insert(tables.removed), marks)
+    connection.execute(sa.insert(tables.removed), marks)
 
 
-async def _note(
-    connection: AsyncConnection, tables: Tables, audit: AuditRow | None, turns: int, feedback: int
+def _note(
+    connection: sa.Connection, tables: Tables, audit: AuditRow | None, turns: int, feedback: int
 ) -> None:
     if audit is not None:
         line = replace(audit, turns=turns, feedback=feedback)
-        await connection.execute(sa.insert(tables.audit).values(**asdict(line)))
+        connection.execute(sa.insert(tables.audit).values(**asdict(line)))
 
 
 async def turn_keys(

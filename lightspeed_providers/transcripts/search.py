@@ -9,7 +9,6 @@ from enum import IntEnum
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import TSQUERY
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from .schema import Tables
 from .words import user_word, words_of
@@ -27,14 +26,14 @@ class Unmerged(IntEnum):
     MERGING_AND_MORE = 3
 
 
-async def add_words(
-    connection: AsyncConnection, tables: Tables, turns: Sequence[tuple[int, list[str]]]
+def add_words(
+    connection: sa.Connection, tables: Tables, turns: Sequence[tuple[int, list[str]]]
 ) -> None:
     """Index the words of the turns at these positions."""
     name = tables.search.name
     if connection.dialect.name == "sqlite":
         statement = sa.text(f"INSERT INTO {name} (rowid, words) VALUES (:position, :words)")  # noqa: S608
-        await connection.execute(
+        connection.execute(
             statement, [{"position": place, "words": " ".join(words)} for place, words in turns]
         )
         return
@@ -43,13 +42,13 @@ async def add_words(
         sa.func.string_to_array(sa.bindparam("words", type_=sa.Text), sa.literal_column("' '"))
     )
     insert = sa.insert(tables.search).values(position=sa.bindparam("place"), words=words)
-    await connection.execute(
+    connection.execute(
         insert, [{"place": place, "words": " ".join(words)} for place, words in turns]
     )
 
 
-async def remove_words(
-    connection: AsyncConnection, tables: Tables, turns: Sequence[tuple[int, list[str]]]
+def remove_words(
+    connection: sa.Connection, tables: Tables, turns: Sequence[tuple[int, list[str]]]
 ) -> None:
     """Take what add_words put there out again."""
     name = tables.search.name
@@ -57,7 +56,7 @@ async def remove_words(
         statement = sa.text(
             f"INSERT INTO {name} ({name}, rowid, words) VALUES ('delete', :position, :words)"  # noqa: S608
         )
-        await connection.execute(
+        connection.execute(
             statement, [{"position": place, "words": " ".join(words)} for place, words in turns]
         )
         meta = tables.meta.c
@@ -66,15 +65,13 @@ async def remove_words(
             (meta.value == Unmerged.MERGING, Unmerged.MERGING_AND_MORE.value),
             else_=meta.value,
         )
-        await connection.execute(
-            sa.update(tables.meta).where(meta.name == "unmerged").values(value=more)
-        )
+        connection.execute(sa.update(tables.meta).where(meta.name == "unmerged").values(value=more))
         return
     places = [place for place, _ in turns]
-    await connection.execute(sa.delete(tables.search).where(tables.search.c.position.in_(places)))
+    connection.execute(sa.delete(tables.search).where(tables.search.c.position.in_(places)))
 
 
-async def forget_words(connection: AsyncConnection, tables: Tables) -> bool:
+def forget_words(connection: sa.Connection, tables: Tables) -> bool:
     """Rewrite a piece of the SQLite index without removed words; False where none are left.
 
     FTS5 only notes that a word is gone; the word itself goes when the pieces that hold it are
@@ -84,15 +81,15 @@ async def forget_words(connection: AsyncConnection, tables: Tables) -> bool:
         return False
     meta, name = tables.meta, tables.search.name
     locked = sa.update(meta).where(meta.c.name == "unmerged").values(value=meta.c.value)
-    state = (await connection.execute(locked.returning(meta.c.value))).scalar_one()
+    state = connection.execute(locked.returning(meta.c.value)).scalar_one()
     if state == Unmerged.NOTHING:
         return False
     pages = (
         MERGED_PAGES if state in (Unmerged.MERGING, Unmerged.MERGING_AND_MORE) else -MERGED_PAGES
     )
-    before = await _total_changes(connection)
-    await connection.exec_driver_sql(f"INSERT INTO {name} ({name}, rank) VALUES ('merge', {pages})")  # noqa: S608
-    idle = await _total_changes(connection) - before < MERGE_IDLE
+    before = _total_changes(connection)
+    connection.exec_driver_sql(f"INSERT INTO {name} ({name}, rank) VALUES ('merge', {pages})")  # noqa: S608
+    idle = _total_changes(connection) - before < MERGE_IDLE
     match state:
         case Unmerged.MERGING if idle:
             after = Unmerged.NOTHING
@@ -102,12 +99,12 @@ async def forget_words(connection: AsyncConnection, tables: Tables) -> bool:
             after = Unmerged.MERGING
         case _:
             after = Unmerged(state)
-    await connection.execute(locked.values(value=after.value))
+    connection.execute(locked.values(value=after.value))
     return after is not Unmerged.NOTHING
 
 
-async def _total_changes(connection: AsyncConnection) -> int:
-    return int((await connection.exec_driver_sql("SELECT total_changes()")).scalar_one())
+def _total_changes(connection: sa.Connection) -> int:
+    return int(connection.exec_driver_sql("SELECT total_changes()").scalar_one())
 
 
 def fts5_match(tables: Tables, text: str, user_hash: str | None) -> sa.ColumnElement[bool]:

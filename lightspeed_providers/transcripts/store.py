@@ -68,13 +68,16 @@ class TranscriptStore:
     async def insert_turns(self, rows: Sequence[TurnRow]) -> None:
         """Commit the turns; one that is there already is left, one that was removed stays away."""
         if rows:
-            async with self._database.writing(within_s=None) as connection:
-                await add_turns(connection, self._tables, rows)
+            await self._database.write(
+                lambda connection: add_turns(connection, self._tables, rows), within_s=None
+            )
 
     async def insert_feedback(self, row: FeedbackRow) -> None:
         """Commit one piece of feedback, once."""
-        async with self._database.writing(within_s=ANSWER_WITHIN_S) as connection:
-            await add_feedback(connection, self._tables, row)
+        await self._database.write(
+            lambda connection: add_feedback(connection, self._tables, row),
+            within_s=ANSWER_WITHIN_S,
+        )
 
     async def turns(
         self, which: TurnFilter, *, limit: int, before: int | None = None
@@ -98,6 +101,16 @@ class TranscriptStore:
         query = sa.select(turns.record).where(turns.turn_id == turn_id)
         if user_hash is not None:
             query = query.where(turns.user_hash == user_hash)
+        async with self._database.reading() as connection:
+            record: str | None = (await connection.execute(query)).scalar_one_or_none()
+        return record
+
+    async def feedback_record_of(self, feedback_id: str, user_hash: str | None) -> str | None:
+        """The feedback, where it is the user's; None for the user takes anybody's."""
+        feedback = self._tables.feedback.c
+        query = sa.select(feedback.record).where(feedback.feedback_id == feedback_id)
+        if user_hash is not None:
+            query = query.where(feedback.user_hash == user_hash)
         async with self._database.reading() as connection:
             record: str | None = (await connection.execute(query)).scalar_one_or_none()
         return record
@@ -190,24 +203,28 @@ class TranscriptStore:
 
         Returns how many turns and how much feedback; the audit line gets these numbers.
         """
-        async with self._database.writing(within_s=REMOVE_WITHIN_S) as connection:
-            removed = await removal.remove_turns(
+        removed = await self._database.write(
+            lambda connection: removal.remove_turns(
                 connection,
                 self._tables,
                 turn_ids,
                 feedback_of_user=feedback_of_user,
                 feedback_of_conversation=feedback_of_conversation,
                 audit=audit,
-            )
+            ),
+            within_s=REMOVE_WITHIN_S,
+        )
         await self.tidy(within_s=TIDY_WITHIN_S)
         return removed
 
     async def remove_feedback(self, feedback_ids: Sequence[str], audit: AuditRow | None) -> int:
         """Remove feedback; how much there was, which the audit line says too."""
-        async with self._database.writing(within_s=REMOVE_WITHIN_S) as connection:
-            removed = await removal.remove_feedback(
+        removed = await self._database.write(
+            lambda connection: removal.remove_feedback(
                 connection, self._tables, feedback_ids, audit=audit
-            )
+            ),
+            within_s=REMOVE_WITHIN_S,
+        )
         await self.tidy(within_s=TIDY_WITHIN_S)
         return removed
 
@@ -219,8 +236,10 @@ class TranscriptStore:
         deadline = time.monotonic() + within_s
         try:
             while True:
-                async with self._database.writing(within_s=ANSWER_WITHIN_S) as connection:
-                    more = await forget_words(connection, self._tables)
+                more = await self._database.write(
+                    lambda connection: forget_words(connection, self._tables),
+                    within_s=ANSWER_WITHIN_S,
+                )
                 if not more:
                     await self._database.empty_log()
                     return True

@@ -8,9 +8,7 @@ from time import monotonic
 from llama_stack.core.request_headers import get_authenticated_user
 from llama_stack.log import get_logger
 
-from lightspeed_providers.core.errors import (
-    NotFoundError,
-)
+from lightspeed_providers.core.errors import NotFoundError
 from lightspeed_providers.core.paths import state_dir
 from lightspeed_providers.core.principals import principal_of
 from lightspeed_providers.core.turns import Turn, TurnCopies
@@ -67,6 +65,15 @@ logger = get_logger(name=__name__, category="providers")
 SHUTDOWN_S = 4.5
 """Llama Stack allows 5 seconds."""
 
+LATE_S = 1.0
+"""How long a turn that ends after the shutdown may take to be written."""
+
+LINGER_S = 0.1
+"""How long a turn waits for others to be written with; a transaction costs more than a turn."""
+
+TIDY_FOR_S = 2.0
+"""How long one look may take words of removed turns out of the index."""
+
 MOST_ON_A_TURN = 1000
 
 SEEN_WITHIN_S = 0.25
@@ -97,7 +104,8 @@ class LightspeedTranscriptsImpl(Transcripts):
             self._store.insert_turns,
             max_queued=config.max_queued_turns,
             max_batch=config.max_batch_turns,
-            spill=Spill(state_dir() / "transcripts-spill" / name),
+            spill=Spill(state_dir() / "transcripts-spill" / f"{config.store.backend}.{name}"),
+            linger_s=0.0 if config.durability is Durability.STRICT else LINGER_S,
         )
         self._desk = FeedbackDesk(self._store, enabled=config.feedback_enabled)
         self._export = ContinuousExport(
@@ -117,6 +125,7 @@ class LightspeedTranscriptsImpl(Transcripts):
             self._periodic.append(Periodic(self._export.keep_up, config.export_interval_s))
         if self._retention.is_needed:
             self._periodic.append(Periodic(self._retention.look, config.retention.interval_s))
+        self._periodic.append(Periodic(self._tidy, config.retention.interval_s))
         if not config.transcripts_enabled:
             logger.warning("Turns are not recorded: transcripts_enabled is false")
 
@@ -155,8 +164,9 @@ class LightspeedTranscriptsImpl(Transcripts):
             metrics.dropped.add(1, {"reason": "unreadable"})
             logger.error("A turn can't be recorded", error=type(error).__name__)
             return
-        if self._closed:
-            await self.shutdown()  # the responses provider is shut down after this one
+        if self._closed:  # the responses provider is shut down after this one
+            await self._writer.drain(LATE_S)
+            await self._store.close()
 
     async def list_transcripts(
         self, query: TranscriptQuery, *, limit: int = 20, after: str | None = None
@@ -344,6 +354,9 @@ class LightspeedTranscriptsImpl(Transcripts):
                 f"No turn '{in_one_line(turn_id)}': GET /v1alpha/transcripts lists yours."
             )
         return Transcript.model_validate_json(record)
+
+    async def _tidy(self) -> None:
+        await self._store.tidy(within_s=TIDY_FOR_S)
 
     async def _settled(self) -> None:
         await self._writer.settled(self._config.write_timeout_s)

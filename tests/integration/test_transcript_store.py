@@ -802,18 +802,19 @@ async def test_a_locked_or_full_sqlite_is_away_and_comes_back(
 ) -> None:
     monkeypatch.setattr(database, "SQLITE_BUSY_MS", 50)
     room = 0
+    tune = database._tune_sqlite
 
-    def create_engine() -> AsyncEngine:
-        engine = create_async_engine(f"sqlite+aiosqlite:///{tmp_path}/turns.db")
+    def tune_and_limit(engine: sa.Engine, sync_commits: bool) -> None:
+        tune(engine, sync_commits)
 
-        @sa.event.listens_for(engine.sync_engine, "connect")
+        @sa.event.listens_for(engine, "connect")
         def _limit(connection: Any, _: object) -> None:
             if room:
                 connection.cursor().execute(f"PRAGMA max_page_count={room}")
 
-        return engine
-
-    store = TranscriptStore(create_engine, "turns", sync_commits=False)
+    monkeypatch.setattr(database, "_tune_sqlite", tune_and_limit)
+    address = f"sqlite+aiosqlite:///{tmp_path}/turns.db"
+    store = TranscriptStore(lambda: create_async_engine(address), "turns", sync_commits=False)
     await store.insert_turns([turn(1)])
     other = sqlite3.connect(tmp_path / "turns.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
