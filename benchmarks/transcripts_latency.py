@@ -68,13 +68,13 @@ def configuration(home: Path, name: str, durability: str) -> Configuration:
     providers = config["providers"]
     [safety], [responses] = providers["safety"], providers["responses"]
     [transcripts] = providers["transcripts"]
-    safety["config"]["shields"] = {
-        "input_forbidden": safety["config"]["shields"]["input_forbidden"],
-        "inout_redaction": safety["config"]["shields"]["inout_redaction"],
-    }
-    for api in ("tool_runtime", "vector_io"):  # they would ask for an index
+    forbidden = safety["config"]["shields"]["input_forbidden"]
+    safety["config"]["shields"] = {"input_forbidden": forbidden}
+    # They would ask for an index, and load models while the requests come.
+    for api in ("tool_runtime", "vector_io", "inference"):
         kept = [p for p in providers[api] if p.get("module") != "lightspeed_providers"]
         providers[api] = kept
+    del config["vector_stores"]
     resources = config["registered_resources"]
     wanted = {"lightspeed", *safety["config"]["shields"]}
     resources["shields"] = [s for s in resources["shields"] if s["shield_id"] in wanted]

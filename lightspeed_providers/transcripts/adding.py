@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, fields
+from functools import lru_cache
 
 import sqlalchemy as sa
 
@@ -22,37 +23,37 @@ def next_seq(connection: sa.Connection, tables: Tables, count: int) -> int:
 
     As the first statement of a transaction it also makes every other writer wait for its end.
     """
+    last = connection.execute(_counting(tables), {"count": count}).scalar_one()
+    return int(last) - count + 1
+
+
+# Built once: making a statement takes SQLAlchemy longer than SQLite needs for it.
+@lru_cache(maxsize=16)
+def _counting(tables: Tables) -> sa.Executable:
     meta = tables.meta
-    statement = (
+    return (
         sa.update(meta)
         .where(meta.c.name == "seq")
-        .values(value=meta.c.value + count)
+        .values(value=meta.c.value + sa.bindparam("count", type_=sa.BigInteger))
         .returning(meta.c.value)
     )
-    return int(connection.execute(statement).scalar_one()) - count + 1
 
 
 def add_turns(connection: sa.Connection, tables: Tables, rows: Sequence[TurnRow]) -> None:
     """Insert the turns that are neither there already nor were removed."""
     seq = next_seq(connection, tables, len(rows))
-    ids = [row.turn_id for row in rows]
-    known = _known(connection, tables, tables.turns.c.turn_id, Kind.TURN, ids)
-    new = []
+    by_id: dict[str, TurnRow] = {}
     for row in rows:
-        if row.turn_id not in known:
-            known.add(row.turn_id)
-            new.append(row)
+        by_id.setdefault(row.turn_id, row)
+    positions = _spread([row.received_us for row in by_id.values()], set())
+    found = connection.execute(_met(tables), {"ids": list(by_id), "places": positions}).all()
+    known = {row.id for row in found if row.what == _THERE}
+    with_feedback = {row.id for row in found if row.what == _HAS_FEEDBACK}
+    new = [row for row in by_id.values() if row.turn_id not in known]
     if not new:
         return
-    positions = _positions(connection, tables.turns, [row.received_us for row in new])
-    feedback = tables.feedback.c
-    with_feedback = set(
-        (
-            connection.execute(
-                sa.select(feedback.turn_id).where(feedback.turn_id.in_(ids)).distinct()
-            )
-        ).scalars()
-    )
+    if known or any(row.what == _TAKEN for row in found):
+        positions = _positions(connection, tables.turns, [row.received_us for row in new])
     values, shields, searched = [], [], []
     for number, (row, position) in enumerate(zip(new, positions, strict=True), seq):
         marked = row.turn_id in with_feedback
@@ -69,6 +70,28 @@ def add_turns(connection: sa.Connection, tables: Tables, rows: Sequence[TurnRow]
     if shields:
         connection.execute(sa.insert(tables.shields), shields)
     add_words(connection, tables, searched)
+
+
+_THERE, _HAS_FEEDBACK, _TAKEN = "known", "has feedback", "taken"
+
+
+@lru_cache(maxsize=16)
+def _met(tables: Tables) -> sa.Executable:
+    """What is there of the turns with these ids, and which of the places are taken."""
+    turns, removed, feedback = tables.turns.c, tables.removed.c, tables.feedback.c
+    ids = sa.bindparam("ids", expanding=True, type_=sa.Text)
+    places = sa.bindparam("places", expanding=True, type_=sa.BigInteger)
+
+    def found(what: str, which: sa.ColumnElement[str]) -> sa.Select[str, str]:
+        kind: sa.ColumnElement[str] = sa.literal_column(f"'{what}'", sa.Text)
+        return sa.select(kind.label("what"), which.label("id"))
+
+    return sa.union_all(
+        found(_THERE, turns.turn_id).where(turns.turn_id.in_(ids)),
+        found(_THERE, removed.id).where(removed.id.in_(ids), removed.kind == Kind.TURN.value),
+        found(_HAS_FEEDBACK, feedback.turn_id).where(feedback.turn_id.in_(ids)),
+        found(_TAKEN, sa.cast(turns.position, sa.Text)).where(turns.position.in_(places)),
+    )
 
 
 def search_words(user_hash: str, question: str, answer: str) -> list[str]:
