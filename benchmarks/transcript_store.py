@@ -332,6 +332,8 @@ async def main() -> None:
     parser.add_argument("--only", choices=("sqlite", "postgres", "stock"))
     parser.add_argument("--directory", type=Path, help="where the SQLite file goes; it is kept")
     options = parser.parse_args()
+    if options.directory is not None:
+        options.directory.mkdir(parents=True, exist_ok=True)
     if options.only in (None, "sqlite"):
         with tempfile.TemporaryDirectory() as temporary:
             file = (options.directory or Path(temporary)) / "turns.db"
