@@ -20,6 +20,8 @@ from uuid import uuid4
 
 from pydantic import TypeAdapter, ValidationError
 
+from lightspeed_providers.core.durable import sync
+
 from . import metrics
 from .rows import TurnRow
 from .writer import AwayError
@@ -118,7 +120,7 @@ class Spill:
                 break
             os.close(descriptor)  # another process found it empty and removed it
         self._path, self._descriptor = path, descriptor
-        _sync_directory(self._directory)
+        sync(self._directory)
 
     def _close(self) -> None:
         os.close(self._descriptor)
@@ -145,14 +147,6 @@ def _append(descriptor: int, rows: Sequence[TurnRow]) -> int:
 
 def _log_failure(error: OSError) -> None:
     logger.error("Failed to keep turns in a file: %s", error.strerror)
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _claim(path: Path) -> BinaryIO | None:

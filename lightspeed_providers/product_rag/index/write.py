@@ -12,6 +12,7 @@ from collections.abc import Container, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from lightspeed_providers.core.durable import sync
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.product_rag.index.lock import sole_writer
 from lightspeed_providers.product_rag.index.manifest import (
@@ -99,14 +100,6 @@ def write_manifest(stage: Path, directory: Path, manifest: Manifest) -> None:
     staged.write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
     with staged.open("rb") as file:
         os.fsync(file.fileno())
-    _sync(directory)  # the files must be there before the manifest that names them
+    sync(directory)  # the files must be there before the manifest that names them
     staged.replace(directory / MANIFEST)
-    _sync(directory)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(directory)

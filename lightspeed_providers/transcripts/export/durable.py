@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import BinaryIO
 
+from lightspeed_providers.core.durable import sync
 from lightspeed_providers.core.errors import UnavailableError
 
 
@@ -28,15 +29,6 @@ def write_new(path: Path, data: bytes) -> None:
     """Write a whole file; the disk may still have to take it."""
     with private_file(path) as file:
         file.write(data)
-
-
-def sync(path: Path) -> None:
-    """Return when the disk has what the file, or the list of names in the directory, holds."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sync_all(directory: Path) -> None:

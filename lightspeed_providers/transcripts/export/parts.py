@@ -10,9 +10,10 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import Protocol
 
+from lightspeed_providers.core.durable import sync
 from lightspeed_providers.transcripts.rows import Change, Kind
 
-from .durable import draft_of, sync
+from .durable import draft_of
 
 MAX_ROWS = 10_000
 MAX_BYTES = 64_000_000
