@@ -31,7 +31,7 @@ from lightspeed_providers.transcripts.recording import turn_row
 from lightspeed_providers.transcripts.store import TranscriptStore
 from lightspeed_providers.transcripts.user_ids import UserIds, load_or_create_key
 
-EXAMPLES = 20
+EXAMPLES = 12
 KNOWN = {
     "turn_id": "turn_known",
     "conversation_id": CONVERSATION,

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 import yaml
-from databases import Place, psql
+from databases import Place, place, postgres, psql, table
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -36,7 +36,7 @@ from lightspeed_providers.transcripts.rows import (
 from lightspeed_providers.transcripts.store import StoreAwayError, TranscriptStore
 from lightspeed_providers.transcripts.words import LONGEST, MOST_BYTES, words_of
 
-pytest_plugins = ("databases",)
+__all__ = ["place", "postgres", "table"]
 
 START = 1_767_323_045_678_901  # 2026-01-02 03:04:05.678901 UTC
 SECOND = 1_000_000
