@@ -1,13 +1,13 @@
 """A turn: one question and what became of it, as it is recorded."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from lightspeed_providers.core.verdicts import Verdict
+from lightspeed_providers.core.verdicts import Direction, Verdict
 
 
 class Passage(BaseModel):
@@ -143,11 +143,19 @@ class TurnCopies(Protocol):
         ...
 
 
+Redact = Callable[[Direction, str], Awaitable[str]]
+"""Gives a text that travels in a direction as the shields leave it."""
+
+
 class TurnSink(Protocol):
     """Where finished turns go."""
 
     def copies_are_kept_by(self, copies: TurnCopies) -> None:
         """Name who else keeps texts of turns, so that deleting a turn deletes them there too."""
+        ...
+
+    def texts_are_redacted_by(self, redact: Redact) -> None:
+        """Name who redacts what users write about a turn, so that it is kept as the turn is."""
         ...
 
     async def record(self, turn: Turn) -> None:

@@ -104,6 +104,7 @@ class LightspeedResponsesImpl(Responses):
         loop.responses_store = CitedResponsesStore(history, self._stored)
         if self._sink is not None:
             self._sink.copies_are_kept_by(Copies(history, self._deps[Api.conversations]))
+            self._sink.texts_are_redacted_by(self._redacted)
 
     async def shutdown(self) -> None:
         """Stop background answers, then wait for the turns that are being recorded."""
@@ -241,6 +242,15 @@ class LightspeedResponsesImpl(Responses):
                 "add it to `registered_resources.shields`."
             ) from fault
         return cast(ShieldRunner, runner)
+
+    async def _redacted(self, direction: Direction, text: str) -> str:
+        """Return what may be kept of a text about a turn: one that is refused is kept all the same.
+
+        Where a check failed, what it would have rewritten may still be there.
+        """
+        screening = await (await self._shields()).screen(direction, text)
+        blocked = screening.blocked_by
+        return NOT_SCREENED if blocked is not None and blocked.error else screening.text
 
     async def _history(self, request: CreateResponseRequest, texts: list[InputText]) -> list[str]:
         """Return the user's last questions before this one, oldest first."""

@@ -8,9 +8,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from lightspeed_providers.core.errors import ForbiddenError, NotFoundError
-from lightspeed_providers.core.turns import TurnCopies
+from lightspeed_providers.core.turns import Redact, TurnCopies
+from lightspeed_providers.core.verdicts import Direction
 
-from .models import Feedback, FeedbackRequest, Opinion, Transcript
+from .models import MAX_WORDS, Feedback, FeedbackRequest, Opinion, Transcript
 from .rows import FeedbackFilter, FeedbackRow, Stored, microseconds
 from .storable import in_one_line, storable, storable_json
 
@@ -59,6 +60,7 @@ class FeedbackDesk:
     def __init__(self, store: FeedbackStore, *, enabled: bool) -> None:
         self._store = store
         self.enabled = enabled
+        self.redact: Redact = _as_it_is
 
     def require_enabled(self) -> None:
         """Refuse where feedback is switched off."""
@@ -97,8 +99,8 @@ class FeedbackDesk:
             user_hash,
             conversation_id=conversation_id,
             turn_id=request.turn_id and storable(request.turn_id),
-            question=request.user_question,
-            answer=request.llm_response,
+            question=await self.redact(Direction.INPUT, request.user_question),
+            answer=await self.redact(Direction.OUTPUT, request.llm_response),
         )
 
     async def on_turn(self, turn: Transcript, opinion: Opinion, user_hash: str) -> str:
@@ -122,6 +124,7 @@ class FeedbackDesk:
         question: str,
         answer: str,
     ) -> str:
+        words = opinion.user_feedback and await self.redact(Direction.INPUT, opinion.user_feedback)
         profile, version = await self._store.prompt_of(turn_id, conversation_id, user_hash) or (
             None,
             None,
@@ -137,7 +140,7 @@ class FeedbackDesk:
             user_question=storable(question),
             llm_response=storable(answer),
             sentiment=opinion.sentiment,
-            user_feedback=opinion.user_feedback and storable(opinion.user_feedback),
+            user_feedback=words and storable(words)[:MAX_WORDS],  # placeholders may be longer
             categories=opinion.categories,
         )
         about = FeedbackFilter(
@@ -154,6 +157,10 @@ class FeedbackDesk:
             if any(_read(each).feedback_id == kept.feedback_id for each in newest):
                 break  # else it is the id of something that was removed, which never comes back
         return kept.feedback_id
+
+
+async def _as_it_is(_: Direction, text: str) -> str:
+    return text
 
 
 def was_sent_twice(before: Feedback, given: Feedback) -> bool:

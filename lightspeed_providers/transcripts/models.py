@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, field_validator, 
 from lightspeed_providers.core.turns import Outcome, Turn
 
 MAX_TEXT = 200_000
+MAX_WORDS = 4096
 NEXT = "Give it as `after` to get the next page; null on the last one."
 
 
@@ -106,7 +107,9 @@ class Opinion(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     sentiment: Literal[-1, 1] | None = Field(default=None, description="-1 is bad, 1 is good.")
-    user_feedback: str | None = Field(default=None, max_length=4096, description="In own words.")
+    user_feedback: str | None = Field(
+        default=None, max_length=MAX_WORDS, description="In own words."
+    )
     categories: list[Category] | None = Field(
         default=None, max_length=100, description="What is wrong; duplicates are removed."
     )

@@ -11,7 +11,7 @@ from llama_stack.log import get_logger
 from lightspeed_providers.core.errors import NotFoundError
 from lightspeed_providers.core.paths import state_dir
 from lightspeed_providers.core.principals import principal_of
-from lightspeed_providers.core.turns import Turn, TurnCopies
+from lightspeed_providers.core.turns import Redact, Turn, TurnCopies
 
 from . import metrics
 from .api import Transcripts
@@ -148,6 +148,10 @@ class LightspeedTranscriptsImpl(Transcripts):
         """Name who else keeps texts of turns, so that deleting a turn deletes them there too."""
         self._copies = copies
         self._forgetting.copies = copies
+
+    def texts_are_redacted_by(self, redact: Redact) -> None:
+        """Name who redacts what users write about a turn, so that it is kept as the turn is."""
+        self._desk.redact = redact
 
     async def record(self, turn: Turn) -> None:
         """Take a finished turn. Never raises and never waits longer than a bounded time."""

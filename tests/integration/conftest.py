@@ -235,9 +235,6 @@ def turns(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
 
     class Listening:
-        def copies_are_kept_by(self, copies: Any) -> None:
-            sink.copies_are_kept_by(copies)
-
         async def record(self, turn: Any) -> None:
             seen.append(turn)
             await sink.record(turn)

@@ -141,6 +141,32 @@ def test_the_record_says_which_prompt_and_model_held(
     assert plain.model == own.model == "llama-cpp/gemma-3-270m"
 
 
+def test_what_users_write_about_a_turn_is_redacted_as_the_turn_is(
+    client: TestClient, responses_impl: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conversation = client.post("/v1/conversations", json={}).json()["id"]
+
+    async def story() -> None:
+        monkeypatch.setattr(guarded_of(responses_impl), "_inference", CannedUpstream(["Yes."]))
+        await responses_impl.create_openai_response(asked(conversation=conversation))
+
+    in_server(client, story)
+    address = "jane.doe@example.org"
+    about = {
+        "conversation_id": conversation,
+        "user_question": f"How do I make a cake? I am {address}.",  # refused, and kept
+        "llm_response": f"Ask {address}.",
+        "user_feedback": f"Wrong, {address} left. " + "a@b.io " * 580,
+    }
+    assert client.post("/v1/feedback", json=about).status_code == 200
+    listed = client.get("/v1alpha/feedback", params={"conversation_id": conversation}).json()
+    [kept] = listed["data"]
+    assert kept["user_question"] == "How do I make a cake? I am <EMAIL_1>."
+    assert kept["llm_response"] == "Ask <EMAIL_1>."
+    assert kept["user_feedback"].startswith("Wrong, <EMAIL_1> left. <EMAIL_2>")
+    assert len(kept["user_feedback"]) == 4096
+
+
 IMAGE = base64.b64encode(b"\x89PNG").decode()
 SHA_OF_IMAGE = f"sha256:{hashlib.sha256(bytes([0x89]) + b'PNG').hexdigest()}"
 
