@@ -21,8 +21,10 @@ from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.paths import state_dir
 
 from .config import Durability, LightspeedTranscriptsConfig
+from .spill import Spill
 from .store import TranscriptStore
 
 PROVIDER_TYPE = "inline::lightspeed-transcripts"
@@ -43,11 +45,20 @@ def table_name_of(reference: SqlStoreReference) -> str:
     return _checked(reference.table_name)
 
 
+def spill_of(reference: SqlStoreReference) -> Spill:
+    """Where turns for these tables wait while their database is away."""
+    name = f"{reference.backend}.{reference.table_name}"
+    return Spill(state_dir() / "transcripts-spill" / name)
+
+
 @asynccontextmanager
 async def opened_store(
     config: str = "lightspeed",
 ) -> AsyncIterator[tuple[LightspeedTranscriptsConfig, TranscriptStore]]:
-    """The transcripts that a server with this run configuration or distribution keeps."""
+    """The transcripts that a server with this run configuration or distribution keeps.
+
+    Turns that an ended server left in a file are in it too.
+    """
     settings, backend = _settings(config)
     host_store = SqlAlchemySqlStoreImpl(backend)
     store = TranscriptStore(
@@ -56,6 +67,7 @@ async def opened_store(
         sync_commits=settings.durability is Durability.STRICT,
     )
     try:
+        await spill_of(settings.store).recover(store.insert_turns)
         yield settings, store
     finally:
         await store.close()

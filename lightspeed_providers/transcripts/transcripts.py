@@ -40,7 +40,7 @@ from .models import (
     TranscriptPage,
     TranscriptQuery,
 )
-from .opening import create_engine, table_name_of
+from .opening import create_engine, spill_of, table_name_of
 from .periodic import Periodic
 from .questions import (
     clean,
@@ -54,7 +54,6 @@ from .recording import turn_row
 from .retention import Retention
 from .roles import Caller, Roles
 from .rows import FeedbackFilter, Kind, TurnFilter, TurnRow
-from .spill import Spill
 from .storable import in_one_line, storable
 from .store import TranscriptStore
 from .user_ids import UserIds, load_or_create_key
@@ -104,7 +103,7 @@ class LightspeedTranscriptsImpl(Transcripts):
             self._store.insert_turns,
             max_queued=config.max_queued_turns,
             max_batch=config.max_batch_turns,
-            spill=Spill(state_dir() / "transcripts-spill" / f"{config.store.backend}.{name}"),
+            spill=spill_of(config.store),
             linger_s=0.0 if config.durability is Durability.STRICT else LINGER_S,
         )
         self._desk = FeedbackDesk(self._store, enabled=config.feedback_enabled)

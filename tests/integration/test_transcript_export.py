@@ -37,6 +37,7 @@ from lightspeed_providers.transcripts.export.state import ExportBusyError, Forma
 from lightspeed_providers.transcripts.models import Feedback
 from lightspeed_providers.transcripts.recording import turn_row
 from lightspeed_providers.transcripts.rows import Change, FeedbackRow, Kind, microseconds
+from lightspeed_providers.transcripts.spill import Spill
 from lightspeed_providers.transcripts.storable import storable_json
 from lightspeed_providers.transcripts.store import TranscriptStore
 
@@ -825,7 +826,11 @@ def write_config(directory: Path) -> Path:
     return path
 
 
-def test_the_command_exports_what_the_server_of_a_configuration_keeps(tmp_path: Path) -> None:
+def test_the_command_exports_what_the_server_of_a_configuration_keeps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LIGHTSPEED_STATE_DIR", str(tmp_path / "state"))
+
     async def fill(*numbers: int) -> None:
         shop = Shop(tmp_path / "turns.db")
         await shop.add(*map(turn, numbers))
@@ -842,6 +847,11 @@ def test_the_command_exports_what_the_server_of_a_configuration_keeps(tmp_path: 
     asyncio.run(fill(4))
     assert "Exported 1 turns" in run("--since", "2026-01-02T04:04:07+01:00")
     assert ids(tmp_path / "out") == [turn(n).turn_id for n in (2, 3, 4)]
+
+    left = Spill(tmp_path / "state/transcripts-spill/sql_turns.turns")
+    left.keep([turn_row(turn(5), ALICE)])  # by a server that ended without its database
+    left.release()
+    assert "Exported 1 turns" in run("--since", "2026-01-02T03:04:07")
 
     other = CliRunner().invoke(app, ["export", str(tmp_path / "out"), "--format", "csv", *config])
     assert isinstance(other.exception, LightspeedError)

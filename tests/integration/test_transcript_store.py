@@ -780,6 +780,8 @@ async def test_postgresql_that_dropped_its_idle_connections_is_asked_again(table
     await store.close()
 
 
+# aiosqlite's thread tells a loop that may be closed that a file could not be opened.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize(
     "url",
     [
