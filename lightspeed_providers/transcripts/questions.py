@@ -1,7 +1,9 @@
 """What routes are asked and answer, in the words of the store."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
+
+from pydantic import BaseModel
 
 from lightspeed_providers.core.errors import InvalidRequestError
 
@@ -60,9 +62,16 @@ def position_of(cursor: str | None) -> int | None:
         ) from None
 
 
-def cursor_after(found: Sequence[Stored], limit: int) -> str | None:
-    """Return where the next page begins, None where there is none."""
-    return str(found[limit - 1].position) if len(found) > limit else None
+def page_of[Page](
+    page: Callable[..., Page], record: type[BaseModel], found: Sequence[Stored], limit: int
+) -> Page:
+    """Return a page of records, of which one more than `limit` was asked for."""
+    has_more = len(found) > limit
+    return page(
+        data=[record.model_validate_json(each.record) for each in found[:limit]],
+        has_more=has_more,
+        next=str(found[limit - 1].position) if has_more else None,
+    )
 
 
 def shown_audit(row: AuditRow) -> AuditLine:

@@ -44,8 +44,8 @@ from .opening import create_engine, spill_of, table_name_of
 from .periodic import Periodic
 from .questions import (
     clean,
-    cursor_after,
     feedback_filter,
+    page_of,
     position_of,
     shown_audit,
     turn_filter,
@@ -181,11 +181,7 @@ class LightspeedTranscriptsImpl(Transcripts):
         found = await self._store.turns(
             turn_filter(query, user), limit=limit + 1, before=position_of(after)
         )
-        return TranscriptPage(
-            data=[Transcript.model_validate_json(each.record) for each in found[:limit]],
-            has_more=len(found) > limit,
-            next=cursor_after(found, limit),
-        )
+        return page_of(TranscriptPage, Transcript, found, limit)
 
     async def get_transcript(self, turn_id: str) -> Transcript:
         """One turn."""
@@ -213,11 +209,7 @@ class LightspeedTranscriptsImpl(Transcripts):
                 f"No turns of conversation '{in_one_line(conversation_id)}': "
                 "GET /v1alpha/transcripts lists your turns with theirs."
             )
-        return ConversationPage(
-            data=[Transcript.model_validate_json(each.record) for each in found[:limit]],
-            has_more=len(found) > limit,
-            next=cursor_after(found, limit),
-        )
+        return page_of(ConversationPage, Transcript, found, limit)
 
     async def delete_conversation(self, conversation_id: str) -> Removed:
         """Remove a conversation with every copy of it."""
@@ -293,11 +285,7 @@ class LightspeedTranscriptsImpl(Transcripts):
         found = await self._store.feedback(
             feedback_filter(query, user), limit=limit + 1, before=position_of(after)
         )
-        return FeedbackPage(
-            data=[Feedback.model_validate_json(each.record) for each in found[:limit]],
-            has_more=len(found) > limit,
-            next=cursor_after(found, limit),
-        )
+        return page_of(FeedbackPage, Feedback, found, limit)
 
     async def summarize_feedback(self, query: FeedbackQuery) -> FeedbackSummary:
         """Feedback in numbers."""
