@@ -1,64 +1,128 @@
-"""The form of a text in which patterns are looked for."""
+"""The form of a text in which patterns are looked for.
+
+Each character is folded for itself, so that a text may come in any pieces: without case and marks
+that only decorate, as the Latin letter it passes for, compatibility variants as what they stand
+for, nothing where it is not seen. Runs of white space are one blank. Forbidden phrases are folded
+in the same way, so texts in Cyrillic or Greek are searched as well as before; only words that look
+alike in two scripts are no longer told apart.
+"""
 
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+
+from lightspeed_providers.safety.shields.lookalikes import capitals, seen_as
 
 _CHUNK = 65_536
-_PIECE = 256
-"""Short, because putting a run of combining marks in order takes the square of its length."""
+"""A call on a whole long text would hold the interpreter until it returns."""
+
+_FOLDED_ASCII = bytes(
+    ord(" " if chr(code).isspace() else chr(code).lower()) if code < 128 else code
+    for code in range(256)
+)
+_CONTROLS = bytes(code for code in (*range(32), 127) if not chr(code).isspace())
+_BLANKS = re.compile(b"  +")
 
 _INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f"
-    "\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
-    "\U000e0000-\U000e0fff]+"
+    "\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff]"
 )
-"""Characters that are not seen: zero-width, direction marks, fillers, variation selectors, tags."""
+"""Zero-width characters, direction marks, fillers, variation selectors, tags."""
+
+_IDEOGRAPHS = range(0x4E00, 0xA000)
+_MOST_REMEMBERED = 32_768
+
+
+def prepare() -> None:
+    """Load the data on look-alikes now, which takes longer than a text may wait."""
+    _looking_capital()
 
 
 def normalised(text: str) -> str:
-    """Return the text in Unicode's NFKC form, without invisible characters, case-folded.
+    """Return the normal form of a text."""
+    return normal_bytes(text).decode()
 
-    Runs of white space become one blank. All work is done in pieces, because a call on a whole
-    long text would hold the interpreter until it returns.
+
+def normal_bytes(text: str) -> bytes:
+    """Return the normal form of a text in UTF-8."""
+    folded = map(_folded, _chunks(text))
+    return next(folded, b"") if len(text) <= _CHUNK else _single_spaced(folded)
+
+
+def joined(before: bytes, then: bytes) -> bytes:
+    """Return the normal form of two texts, one behind the other."""
+    return before + (then.removeprefix(b" ") if before.endswith(b" ") else then)
+
+
+def with_capitals_seen(text: str) -> str | None:
+    """Return the text with capitals read by their own looks; None where that changes nothing.
+
+    A normal form reads a Greek capital nu as the small one, which looks like v.
     """
-    if text.isascii():
-        return _single_spaced(chunk.lower() for chunk in _chunks(text))
-    visible = "".join(_INVISIBLE.sub("", chunk) for chunk in _chunks(text))
-    return _single_spaced(
-        unicodedata.normalize("NFKC", piece).casefold() for piece in _pieces(visible)
-    )
+    if text.isascii() or not any(map(_looking_capital().search, _chunks(text))):
+        return None
+    return "".join(chunk.translate(capitals()) for chunk in _chunks(text))
 
 
-def _single_spaced(pieces: Iterable[str]) -> str:
-    spaced: list[str] = []
+def folded_character(character: str) -> str:
+    """Return what one character becomes, before runs of blanks are joined."""
+    folded = _FOLDS[ord(character)] if ord(character) > 127 else _folded(character).decode()
+    return chr(folded) if isinstance(folded, int) else folded
+
+
+@cache
+def _looking_capital() -> re.Pattern[str]:
+    return re.compile(f"[{''.join(map(chr, capitals()))}]")
+
+
+def _folded(text: str) -> bytes:
+    plain = text if text.isascii() else text.translate(_FOLDS)
+    return _BLANKS.sub(b" ", plain.encode().translate(_FOLDED_ASCII, _CONTROLS))
+
+
+def _single_spaced(pieces: Iterable[bytes]) -> bytes:
+    spaced: list[bytes] = []
     after_blank = False
     for piece in pieces:
-        # The marks at both ends keep a blank there from being split away.
-        blank_first = " ".join(f"|{piece}|".split())[1:-1]
-        text = blank_first.removeprefix(" ") if after_blank else blank_first
-        spaced.append(text)
-        after_blank = text.endswith(" ") if text else after_blank
-    return "".join(spaced)
+        spaced.append(piece.removeprefix(b" ") if after_blank else piece)
+        after_blank = piece.endswith(b" ") if piece else after_blank
+    return b"".join(spaced)
 
 
 def _chunks(text: str) -> Iterator[str]:
     return (text[start : start + _CHUNK] for start in range(0, len(text), _CHUNK))
 
 
-def _pieces(text: str) -> Iterator[str]:
-    """Cut a text where no character combines with the one before the cut, if there is a place."""
-    start = 0
-    while start < len(text):
-        end = start + _PIECE
-        latest = min(end + _PIECE, len(text))
-        while end < latest and not _begins_afresh(text[end]):
-            end += 1
-        yield text[start:end]
-        start = end
+class _Folds(dict[int, str | int]):
+    """What characters beyond ASCII become, worked out when one is first met."""
+
+    def __missing__(self, code: int) -> str | int:
+        if code in _IDEOGRAPHS or 0x20000 <= code < 0x2F800 or 0x2FA20 <= code < 0xE0000:
+            return code  # ideographs have no other form
+        folded = _fold(chr(code))
+        if len(self) < _MOST_REMEMBERED:
+            self[code] = folded
+        return folded
 
 
-def _begins_afresh(character: str) -> bool:
-    return character.isascii() or not (
-        unicodedata.category(character).startswith("M") or "\u1160" <= character <= "\u11ff"
+_FOLDS: Mapping[int, str | int] = _Folds()
+
+
+def _fold(character: str) -> str | int:
+    category = unicodedata.category(character)
+    if category in ("Cn", "Co"):
+        return ord(character)
+    if (category in ("Cc", "Cf", "Cs") and not character.isspace()) or _INVISIBLE.match(character):
+        return ""
+    parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", character).casefold())
+    return "".join(
+        " " if part.isspace() else seen_as(part).lower() for part in parts if not _decorates(part)
     )
+
+
+def _decorates(part: str) -> bool:
+    """Tell a mark above, below or through a letter from those that are letters' parts."""
+    combining = unicodedata.combining(part)
+    return combining >= 200 or combining == 1 or 10 <= combining <= 36
