@@ -5,6 +5,8 @@ from typing import Any, Literal
 from llama_stack.providers.inline.responses.builtin.config import BuiltinResponsesImplConfig
 from pydantic import BaseModel, ConfigDict, Field
 
+from lightspeed_providers.core.verdicts import Direction, Release
+
 PRODUCT_PROMPT = (
     "You are the assistant for {product}. Answer the question from the documentation passages "
     "given with it, shortly and exactly. If the passages do not answer it, say so."
@@ -51,6 +53,32 @@ class RetrievalConfig(BaseModel):
         return {"query": question, "max_results": self.max_passages, **given}
 
 
+class ProfileShieldsConfig(BaseModel):
+    """Which shields run where, in this order; a direction that is left out goes by their names."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    input: tuple[str, ...] | None = Field(
+        default=None, description="Ids of the shields that screen what users write."
+    )
+    output: tuple[str, ...] | None = Field(
+        default=None, description="Ids of the shields that screen what the model says."
+    )
+    tool: tuple[str, ...] | None = Field(
+        default=None,
+        description="Ids of the shields that screen tool results and retrieved passages.",
+    )
+
+    def by_direction(self) -> dict[Direction, tuple[str, ...]]:
+        """Return the named shields of the directions that name some."""
+        listed = {
+            Direction.INPUT: self.input,
+            Direction.OUTPUT: self.output,
+            Direction.TOOL: self.tool,
+        }
+        return {direction: names for direction, names in listed.items() if names is not None}
+
+
 class ProfileConfig(BaseModel):
     """What makes an assistant this product's assistant."""
 
@@ -64,6 +92,17 @@ class ProfileConfig(BaseModel):
     )
     retrieval: RetrievalConfig = Field(
         default_factory=RetrievalConfig, description="How documentation reaches the model."
+    )
+    shields: ProfileShieldsConfig = Field(
+        default_factory=ProfileShieldsConfig,
+        description="Which shields run where; by their names where left out.",
+    )
+    release: Release = Field(
+        default=Release.HOLD,
+        description="`hold` lets text leave once every output shield has cleared it. "
+        "`stream_first` lets it leave when patterns, redaction and prompt leak have, and ends the "
+        "stream when a slower shield blocks: up to `checkpoint_chars` and the time of a check of "
+        "blocked text have been read by then.",
     )
 
 
@@ -99,7 +138,8 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
     checkpoint_chars: int = Field(
         default=200,
         ge=40,
-        description="Streamed text is checked at sentence ends, or after this many characters.",
+        description="Shields that can't scan are asked about streamed text at the first sentence "
+        "end, then at most once for so many characters.",
     )
 
     @classmethod

@@ -1,12 +1,15 @@
 """A turn while it is going on: what is known so far, closed once into a record."""
 
+import asyncio
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.turns import Attachment, Outcome, Passage, Turn
-from lightspeed_providers.core.verdicts import Action, Verdict
+from lightspeed_providers.core.verdicts import Action, Context, ScreenedStream, Verdict
 from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
 from lightspeed_providers.responses.prompts import sha256_of
 from lightspeed_providers.responses.tool_use import ToolUse
@@ -48,8 +51,43 @@ class OpenTurn:
     received_at: datetime = field(default_factory=_now)
     first_token_at: datetime | None = None
     turn_id: str = field(default_factory=lambda: f"turn_{uuid.uuid4().hex}")
-    screened_tool_texts: dict[str, str] = field(default_factory=dict)
+    thread: str = ""
+    history: tuple[str, ...] = ()
+    streams: list[ScreenedStream] = field(default_factory=list)
+    refusal_left: bool = False
+    late_verdicts: asyncio.Task[Sequence[Verdict]] | None = None
+    """What slow shields will say about the question; nothing leaves before."""
     _answer: list[str] = field(default_factory=list)
+
+    @property
+    def context(self) -> Context:
+        """What shields may know beside a text of this turn."""
+        return self.context_with(self.history)
+
+    def context_with(self, history: tuple[str, ...]) -> Context:
+        """The same where other questions came before."""
+        return Context(
+            history=history,
+            thread=self.thread,
+            instructions=self.prompt,
+            reference=self.turn_id,
+        )
+
+    async def settled(self) -> None:
+        """Wait for the slow shields' verdicts on the question and note them."""
+        late = self.late_verdicts
+        if late is None:
+            return
+        verdicts = await asyncio.shield(late)
+        if self.late_verdicts is late:
+            self.late_verdicts = None
+            self.judged(tuple(verdicts))
+
+    def judged_streams(self) -> None:
+        """Note whether a stream was blocked: its other verdicts are read when the turn closes."""
+        for stream in self.streams:
+            if self.refusal is None and stream.blocked_by is not None:
+                self.refusal = stream.blocked_by.message
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
         """Note verdicts; the first block makes the turn a refusal."""
@@ -58,6 +96,12 @@ class OpenTurn:
             self.refusal = next(
                 (v.message for v in verdicts if v.action is Action.BLOCK and v.message), None
             )
+
+    def used(self, usage: Any) -> None:  # Any: the host's usage, or none
+        """Add what a model call has cost."""
+        if usage:
+            self.input_tokens += usage.prompt_tokens
+            self.output_tokens += usage.completion_tokens
 
     def released(self, text: str) -> None:
         """Note text that left for the client."""
@@ -96,7 +140,7 @@ class OpenTurn:
             passages=self.passages,
             tool_calls=self.tools.calls,
             tool_results=self.tools.results,
-            verdicts=tuple(self.verdicts),
+            verdicts=(*self.verdicts, *(v for s in self.streams for v in s.verdicts)),
             input_tokens=self.input_tokens,
             output_tokens=self.output_tokens,
             received_at=self.received_at,

@@ -9,6 +9,19 @@ from llama_stack_api import CreateResponseRequest, OpenAIResponseMessage
 from lightspeed_providers.core.turns import Attachment
 from lightspeed_providers.responses.attachments import attachment_of, file_text, with_file_text
 
+CONTENT = "content"
+
+_FIELDS: Mapping[str, tuple[str, ...]] = {
+    "function_call": ("arguments",),
+    "function_call_output": ("output",),
+    "mcp_call": ("arguments", "output", "error"),
+    "mcp_approval_request": ("arguments",),
+    "mcp_approval_response": ("reason",),
+    "file_search_call": ("results",),
+    "reasoning": ("summary", CONTENT),
+}
+"""Where input items that are no messages have their texts."""
+
 
 @dataclass(frozen=True)
 class InputText:
@@ -19,6 +32,7 @@ class InputText:
     role: str
     text: str
     in_file: bool = False
+    field: str = CONTENT
 
 
 def text_of(content: Any) -> str:  # Any: the host's message contents, text or parts of many kinds
@@ -41,22 +55,44 @@ def input_texts(request: CreateResponseRequest) -> list[InputText]:
         return [InputText(0, None, "user", request.input)]
     texts: list[InputText] = []
     for item, value in enumerate(request.input):
-        role = value.role if isinstance(value, OpenAIResponseMessage) else "tool"
-        content = getattr(value, _field(value), None)
-        if isinstance(content, str):
-            texts.append(InputText(item, None, role, content))
-            continue
-        for number, part in enumerate(content or []):
-            if text := _part_text(part):
-                texts.append(InputText(item, number, role, text))
-            elif in_file := file_text(part):
-                texts.append(InputText(item, number, role, in_file, in_file=True))
+        for field, content in _contents(value):
+            texts += _texts_in(content, item, field, _role(value))
     return texts
 
 
-def _field(item: Any) -> str:  # Any: input items of many kinds
-    """Return where an input item has its text: a message's content or a tool's output."""
-    return "content" if isinstance(item, OpenAIResponseMessage) else "output"
+def _role(item: Any) -> str:  # Any: input items of many kinds
+    return item.role if isinstance(item, OpenAIResponseMessage) else "tool"
+
+
+def _contents(item: Any) -> list[tuple[str, Any]]:  # Any: input items of many kinds
+    """Return an input item's fields that hold texts, with what they hold."""
+    is_message = isinstance(item, OpenAIResponseMessage)
+    fields = (CONTENT,) if is_message else _FIELDS.get(getattr(item, "type", ""), ())
+    return [(field, getattr(item, field, None)) for field in fields]
+
+
+def _texts_in(content: Any, item: int, field: str, role: str) -> list[InputText]:  # Any: as above
+    if isinstance(content, str):
+        return [InputText(item, None, role, content, field=field)]
+    texts = []
+    for number, part in enumerate(content or []):
+        if text := _part_text(part):
+            texts.append(InputText(item, number, role, text, field=field))
+        elif in_file := file_text(part):
+            texts.append(InputText(item, number, role, in_file, in_file=True, field=field))
+    return texts
+
+
+def joined_parts(texts: Sequence[InputText]) -> list[InputText]:
+    """Return, of each message in several parts, its whole text: what is split over them counts."""
+    of_item: dict[tuple[int, str], list[InputText]] = {}
+    for text in texts:
+        of_item.setdefault((text.item, text.field), []).append(text)
+    return [
+        InputText(item, None, parts[0].role, "\n".join(p.text for p in parts), field=field)
+        for (item, field), parts in of_item.items()
+        if len(parts) > 1
+    ]
 
 
 def with_texts(
@@ -74,15 +110,14 @@ def with_texts(
 
 
 def _rewrite(item: Any, place: InputText, text: str) -> Any:  # Any: input items of many kinds
-    field = _field(item)
     if place.part is None:
-        return item.model_copy(update={field: text})
-    parts: list[Any] = list(getattr(item, field))
+        return item.model_copy(update={place.field: text})
+    parts: list[Any] = list(getattr(item, place.field))
     part = parts[place.part]
     parts[place.part] = (
         with_file_text(part, text) if place.in_file else part.model_copy(update={"text": text})
     )
-    return item.model_copy(update={field: parts})
+    return item.model_copy(update={place.field: parts})
 
 
 def question_of(texts: Sequence[InputText]) -> str:

@@ -29,6 +29,7 @@ from llama_stack_api import (
 from llama_stack_api.common.errors import LlamaStackError
 
 from lightspeed_providers.core.errors import (
+    ConfigurationError,
     InvalidRequestError,
     NotFoundError,
     RequestTooLargeError,
@@ -51,11 +52,14 @@ from lightspeed_providers.responses.request_texts import (
     client_results,
     function_names,
     input_texts,
+    joined_parts,
     question_of,
     text_of,
     with_texts,
 )
 from lightspeed_providers.responses.store import CitedResponsesStore
+from lightspeed_providers.responses.threads import Threads
+from lightspeed_providers.responses.to_model import ClearedTexts
 from lightspeed_providers.responses.tool_use import ToolUse, tool_statuses
 
 logger = get_logger(name=__name__, category="openai_responses")
@@ -83,15 +87,24 @@ class LightspeedResponsesImpl(Responses):
         self._stock: Any = None  # Any: the stock provider's attributes are not a typed contract
         self._sink: TurnSink | None = deps.get(Api("transcripts"))
         self._going_on: dict[str, OpenTurn] = {}
+        self._cleared = ClearedTexts()
+        self._threads = Threads()
         self._recordings: set[asyncio.Task[None]] = set()
 
     async def initialize(self) -> None:
-        """Build the stock provider over decorated dependencies."""
+        """Build the stock provider over decorated dependencies.
+
+        Raises a `ConfigurationError` where no provider enforces shields, or the profile names one
+        that does not exist.
+        """
+        self._check_shields()
         # A copy that keeps no chat completions: what the loop asks and gets is stored as the
         # response and as the turn already.
         inference = copy.copy(self._deps[Api.inference])
         inference.store = None
-        guarded = GuardedInference(inference, self.config.checkpoint_chars)
+        guarded = GuardedInference(
+            inference, self.config.checkpoint_chars, self.config.profile.release, self._cleared
+        )
         stock_config = BuiltinResponsesImplConfig(
             persistence=self.config.persistence,
             vector_stores_config=self.config.vector_stores_config,
@@ -149,10 +162,12 @@ class LightspeedResponsesImpl(Responses):
         )
         await self._check_guardrails(request)
         await self._check_stores(request)
+        user_id = principal_of(get_authenticated_user())
         wanted = request.model == self.config.model_alias
         model = self.config.default_model if wanted else request.model
         return OpenTurn(
-            user_id=principal_of(get_authenticated_user()),
+            user_id=user_id,
+            thread=self._threads.of(user_id, request.conversation, request.previous_response_id),
             profile=self.config.profile.name,
             prompt=prompt,
             prompt_version=prompt_version(self.config.profile.system_prompt),
@@ -174,9 +189,19 @@ class LightspeedResponsesImpl(Responses):
     ) -> CreateResponseRequest:
         """Return the request that the stock loop may see: cleared texts, our prompt, the turn."""
         runner = await self._shields()
+        named = [g if isinstance(g, str) else g.type for g in request.guardrails or []]
+        # Ours are enforced here; the stock loop would ask them about the whole answer again and
+        # again, as if it were a question.
+        others = [name for name in named if name not in runner.shield_ids]
+        runner = runner.adding([name for name in named if name in runner.shield_ids])
         cleared = await self._guard_and_retrieve(request, turn, runner)
         return cleared.model_copy(
-            update={"model": turn.model, "instructions": turn.prompt, TURN: (turn, runner)}
+            update={
+                "model": turn.model,
+                "instructions": turn.prompt,
+                "guardrails": others or None,
+                TURN: (turn, runner),
+            }
         )
 
     def _check_size(self, texts: list[InputText], instructions: str) -> None:
@@ -233,7 +258,20 @@ class LightspeedResponsesImpl(Responses):
         offered = ", ".join([self.config.model_alias, *sorted(chat)][:20])
         raise NotFoundError(f"Model '{model}' does not exist here: choose one of {offered}.")
 
+    def _check_shields(self) -> None:
+        """Find out at start what would otherwise fail every question."""
+        providers = self._deps[Api.shields].impls_by_provider_id.values()
+        runners = [p for p in providers if hasattr(p, "choosing")]
+        if not runners:
+            raise ConfigurationError(
+                "No provider enforces shields, so nothing may be answered: add "
+                "inline::lightspeed-shields to `providers.safety`."
+            )
+        for runner in runners:
+            runner.choosing(self.config.profile.shields.by_direction())
+
     async def _shields(self) -> ShieldRunner:
+        """Return the shields of the profile."""
         try:
             runner = await self._deps[Api.shields].get_provider_impl(self.config.shield_id)
         except Exception as fault:
@@ -241,7 +279,8 @@ class LightspeedResponsesImpl(Responses):
                 f"Shield '{self.config.shield_id}' is not registered, so nothing may be answered: "
                 "add it to `registered_resources.shields`."
             ) from fault
-        return cast(ShieldRunner, runner)
+        chosen = self.config.profile.shields.by_direction()
+        return cast(ShieldRunner, runner.choosing(chosen) if chosen else runner)
 
     async def _redacted(self, direction: Direction, text: str) -> str:
         """Return what may be kept of a text about a turn: one that is refused is kept all the same.
@@ -271,17 +310,11 @@ class LightspeedResponsesImpl(Responses):
     ) -> CreateResponseRequest:
         """Return the request with replacements made; shields and retrieval run at one time."""
         texts = input_texts(request)
-        history = await self._history(request, texts)
+        turn.history = tuple(await self._history(request, texts))
         question = question_of(texts)
-        screened, (passages, verdicts) = await both(
-            _screen_all(texts, history, runner), self._retrieve(question, turn, runner)
+        cleared, (passages, verdicts) = await both(
+            self._guard(request, texts, turn, runner), self._retrieve(question, turn, runner)
         )
-        rewritten: dict[InputText, str] = {}
-        for text, result in screened:
-            turn.judged(result.verdicts)
-            if result.text != text.text:
-                rewritten[text] = result.text
-        cleared = with_texts(request, rewritten)
         turn.question = question_of(input_texts(cleared))
         turn.attachments = attachments_of(cleared)
         for call_id, output in client_results(cleared):
@@ -289,6 +322,34 @@ class LightspeedResponsesImpl(Responses):
         turn.verdicts.extend(verdicts)
         if turn.refusal is None:
             turn.passages = passages
+        return cleared
+
+    async def _guard(
+        self,
+        request: CreateResponseRequest,
+        texts: list[InputText],
+        turn: OpenTurn,
+        runner: ShieldRunner,
+    ) -> CreateResponseRequest:
+        """Return the request with replacements made; slow shields go on beside the model."""
+        rewritten: dict[InputText, str] = {}
+        for text, screening in await _screen_all(texts, turn, runner.before_model):
+            turn.judged(screening.verdicts)
+            if screening.text != text.text:
+                rewritten[text] = screening.text
+        cleared = with_texts(request, rewritten)
+        if turn.refusal is not None:
+            return cleared
+        passing = input_texts(cleared)
+        for _, screening in await _screen_all(joined_parts(passing), turn, runner.before_model):
+            turn.judged(tuple(v for v in screening.verdicts if v.action is Action.BLOCK))
+        if turn.refusal is not None:
+            return cleared
+        for text in passing:
+            self._cleared.note(runner, _direction_of(text), text.text)
+        late = runner.beside_model
+        if any(late.screens(direction) for direction in Direction):
+            turn.late_verdicts = asyncio.create_task(_verdicts(passing, turn, late))
         return cleared
 
     async def _retrieve(
@@ -308,7 +369,7 @@ class LightspeedResponsesImpl(Responses):
         if not runner.screens(Direction.TOOL):
             return tuple(found), ()
         screenings = await asyncio.gather(
-            *(runner.screen(Direction.TOOL, p.content) for p in found)
+            *(runner.screen(Direction.TOOL, p.content, turn.context) for p in found)
         )
         kept = tuple(
             p.model_copy(update={"content": s.text})
@@ -327,6 +388,7 @@ class LightspeedResponsesImpl(Responses):
             async for event in events:
                 if event.type == "response.created":
                     turn.response_id = event.response.id
+                    self._threads.note(event.response.id, turn.thread)
                     self._going_on[event.response.id] = turn
                 if event.type in TERMINAL and open_:
                     open_ = False
@@ -349,6 +411,7 @@ class LightspeedResponsesImpl(Responses):
     ) -> OpenAIResponseObject:
         queued = cast(OpenAIResponseObject, await self._stock.create_openai_response(request))
         turn.response_id = queued.id
+        self._threads.note(queued.id, turn.thread)
         turn.in_background = True
         self._going_on[queued.id] = turn
         return queued
@@ -375,6 +438,8 @@ class LightspeedResponsesImpl(Responses):
         await self._record(turn, _FINAL[response.status], error)
 
     async def _record(self, turn: OpenTurn, outcome: Outcome, error: str | None = None) -> None:
+        # Who went away before the verdict is recorded with it all the same.
+        await turn.settled()
         closed = turn.closed(outcome, error)
         logger.info(
             "Turn finished",
@@ -433,21 +498,31 @@ async def both[A, B](first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, 
     return one.result(), other.result()
 
 
-async def _screen_all(
-    texts: list[InputText], history: list[str], runner: ShieldRunner
-) -> list[tuple[InputText, Screening]]:
-    """Return each text with what the shields of its direction say.
+def _direction_of(text: InputText) -> Direction:
+    """Return how a client's text is screened.
 
     What a user wrote is input; everything else that a client sends (tool outputs, other roles)
     is screened as text from outside.
     """
+    return Direction.INPUT if text.role == "user" else Direction.TOOL
+
+
+async def _screen_all(
+    texts: list[InputText], turn: OpenTurn, runner: ShieldRunner
+) -> list[tuple[InputText, Screening]]:
+    """Return each text with what the shields of its direction say."""
     results = []
     for text in texts:
-        direction = Direction.INPUT if text.role == "user" else Direction.TOOL
+        direction = _direction_of(text)
         if runner.screens(direction) and text.text.strip():
-            earlier = history if direction is Direction.INPUT else ()
-            results.append((text, await runner.screen(direction, text.text, history=earlier)))
+            history = turn.history if direction is Direction.INPUT else ()
+            context = turn.context_with(history)
+            results.append((text, await runner.screen(direction, text.text, context)))
     return results
+
+
+async def _verdicts(texts: list[InputText], turn: OpenTurn, runner: ShieldRunner) -> list[Verdict]:
+    return [v for _, s in await _screen_all(texts, turn, runner) for v in s.verdicts]
 
 
 async def _begun(events: AsyncGenerator[Any], turn: OpenTurn) -> AsyncIterator[Any]:

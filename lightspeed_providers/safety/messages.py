@@ -29,6 +29,11 @@ def questions_before(messages: Sequence[OpenAIMessageParam]) -> list[str]:
     return [text_of_message(message) for message in messages[:-1] if message.role == "user"]
 
 
+def instructions_in(messages: Sequence[OpenAIMessageParam]) -> str:
+    """Return the system prompt: what system and developer messages say."""
+    return "\n".join(text_of_message(m) for m in messages if m.role in ("system", "developer"))
+
+
 def _text_of_part(part: object) -> str:
     """Return a text part's text; images and files have none."""
     text = getattr(part, "text", "")

@@ -1,62 +1,97 @@
-"""Runs the shields of a direction over a text."""
+"""Which shields look at a text, in which order, and what becomes of it."""
 
 import asyncio
-import logging
-import time
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 
-from lightspeed_providers.core.verdicts import Action, Direction, Screening, Verdict
-from lightspeed_providers.safety.routing import direction_of
-from lightspeed_providers.safety.shields.base import (
-    DEFAULT_REFUSAL,
-    Allow,
-    Answer,
-    Block,
-    OnError,
-    Replace,
-    Shield,
+from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.verdicts import (
+    Action,
+    Context,
+    Direction,
+    Release,
+    Screening,
+    Verdict,
 )
+from lightspeed_providers.safety.checking import ConfiguredShield, checked
+from lightspeed_providers.safety.routing import direction_of
+from lightspeed_providers.safety.streaming import StreamScreening
 
-log = logging.getLogger(__name__)
+type Watching = Mapping[Direction, Sequence[ConfiguredShield]]
 
-
-@dataclass(frozen=True)
-class ConfiguredShield:
-    """A shield with its name and what the operator wants of it."""
-
-    shield_id: str
-    kind: str
-    shield: Shield
-    refusal: str = DEFAULT_REFUSAL
-    timeout_s: float = 5.0
-    on_error: OnError = OnError.BLOCK
-
-
-class CheckFailedError(Exception):
-    """A shield gave no usable answer; the text of this error names no user text."""
+NO_CONTEXT = Context()
 
 
 class ShieldPolicy:
     """Every configured shield; satisfies `core.verdicts.ShieldRunner`."""
 
-    def __init__(self, shields: Sequence[ConfiguredShield]) -> None:
-        self._shields = {configured.shield_id: configured for configured in shields}
-        self._watching = {
+    def __init__(
+        self,
+        shields: Sequence[ConfiguredShield],
+        watching: Watching | None = None,
+        built: str = "",
+    ) -> None:
+        self._built = built or secrets.token_hex(8)
+        self.shields = {configured.shield_id: configured for configured in shields}
+        self._watching = watching or {
             direction: [s for s in shields if direction in direction_of(s.shield_id)]
             for direction in Direction
         }
-        self._failing: dict[str, str] = {}
 
     @property
     def refusals(self) -> frozenset[str]:
         """Every message that a blocked text can be answered with."""
-        return frozenset(configured.refusal for configured in self._shields.values())
+        return frozenset(configured.options.refusal for configured in self.shields.values())
+
+    @property
+    def version(self) -> str:
+        """Differs where the shields, their settings or their directions differ."""
+        routes = (f"{d.value}:{','.join(self.watching(d))}" for d in Direction)
+        return f"{self._built};{';'.join(routes)}"
+
+    @property
+    def shield_ids(self) -> frozenset[str]:
+        """The ids of all shields."""
+        return frozenset(self.shields)
 
     @property
     def failing(self) -> dict[str, str]:
         """The shields whose latest check failed, each with the reason."""
-        return dict(self._failing)
+        return {
+            name: fault
+            for configured in self.shields.values()
+            for name, fault in configured.health.failing.items()
+        }
+
+    @property
+    def before_model(self) -> "ShieldPolicy":
+        """Only the shields whose verdict a model's call waits for."""
+        return self._those(lambda s: s.shield.replaces or not s.options.beside_model)
+
+    @property
+    def beside_model(self) -> "ShieldPolicy":
+        """Only the slow shields, whose verdict the first text that leaves waits for."""
+        return self._those(lambda s: s.options.beside_model and not s.shield.replaces)
+
+    def choosing(self, names: Mapping[Direction, Sequence[str]]) -> "ShieldPolicy":
+        """Only the named shields, in their given order, in directions that are named."""
+        for direction, shield_id in [(d, n) for d, listed in names.items() for n in listed]:
+            if shield_id not in self.shields:
+                raise ConfigurationError(
+                    f"Failed to route shield '{shield_id}' for {direction.value}: not in shields "
+                    f"({', '.join(self.shields) or 'none'})."
+                )
+        chosen = {d: [self.shields[n] for n in listed] for d, listed in names.items()}
+        return self._routed({**self._watching, **chosen})
+
+    def adding(self, shield_ids: Sequence[str]) -> "ShieldPolicy":
+        """These shields too, in the directions of their names; ids that are none add none."""
+        watching = {direction: list(listed) for direction, listed in self._watching.items()}
+        for configured in (self.shields[i] for i in shield_ids if i in self.shields):
+            for direction in direction_of(configured.shield_id):
+                if configured not in watching[direction]:
+                    watching[direction].append(configured)
+        return self._routed(watching)
 
     def screens(self, direction: Direction) -> bool:
         """Whether any shield watches this direction."""
@@ -67,105 +102,61 @@ class ShieldPolicy:
         return tuple(configured.shield_id for configured in self._watching[direction])
 
     async def screen(
-        self, direction: Direction, text: str, *, history: Sequence[str] = ()
+        self, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
         """Return the text as the direction's shields leave it, and their verdicts."""
-        return await self._run(self._watching[direction], direction, text, history)
+        return await screened(self._watching[direction], direction, text, context)
 
     async def screen_with(
-        self, shield_id: str, direction: Direction, text: str, *, history: Sequence[str] = ()
+        self, shield_id: str, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
         """Return what one shield says, whichever directions it watches by itself."""
-        return await self._run([self._shields[shield_id]], direction, text, history)
+        return await screened([self.shields[shield_id]], direction, text, context)
 
-    async def _run(
+    def stream(
         self,
-        shields: Sequence[ConfiguredShield],
         direction: Direction,
-        text: str,
-        history: Sequence[str],
-    ) -> Screening:
-        """Let replacing shields rewrite one after the other, then ask the others at one time."""
-        verdicts: list[Verdict] = []
-        for configured in shields:
-            if configured.shield.replaces:
-                verdict, text = await self._verdict(configured, direction, text, history)
-                verdicts.append(verdict)
-                if verdict.action is Action.BLOCK:
-                    return Screening(text=text, verdicts=tuple(verdicts))
-        blocking = [
-            self._verdict(configured, direction, text, history)
-            for configured in shields
-            if not configured.shield.replaces
-        ]
-        verdicts += [verdict for verdict, _ in await _until_first_block(blocking)]
-        return Screening(text=text, verdicts=tuple(verdicts))
-
-    async def _verdict(
-        self,
-        configured: ConfiguredShield,
-        direction: Direction,
-        text: str,
-        history: Sequence[str],
-    ) -> tuple[Verdict, str]:
-        """Return the shield's verdict and the text after it; a failure follows `on_error`."""
-        began = time.perf_counter()
-        error = None
-        answer: Answer
-        try:
-            answer = await _answer(configured, direction, text, history)
-            self._failing.pop(configured.shield_id, None)
-        except CheckFailedError as fault:
-            error = self._failing[configured.shield_id] = str(fault)
-            answer = Allow() if configured.on_error is OnError.ALLOW else Block()
-            log.warning("Shield %s failed: %s", configured.shield_id, error)
-        verdict = Verdict(
-            shield=configured.shield_id,
-            kind=configured.kind,
-            direction=direction,
-            action=_ACTIONS[type(answer)],
-            message=configured.refusal if isinstance(answer, Block) else None,
-            replaced=dict(answer.replaced) if isinstance(answer, Replace) else {},
-            took_ms=(time.perf_counter() - began) * 1000,
-            error=error,
+        context: Context = NO_CONTEXT,
+        *,
+        release: Release = Release.HOLD,
+        checkpoint_chars: int = 200,
+    ) -> StreamScreening:
+        """Screen a text while it arrives."""
+        return StreamScreening(
+            self._watching[direction],
+            screened,
+            direction,
+            context,
+            release=release,
+            checkpoint_chars=checkpoint_chars,
         )
-        return verdict, answer.text if isinstance(answer, Replace) else text
+
+    def _those(self, wanted: Callable[[ConfiguredShield], bool]) -> "ShieldPolicy":
+        watching = {d: [s for s in listed if wanted(s)] for d, listed in self._watching.items()}
+        return self._routed(watching)
+
+    def _routed(self, watching: Watching) -> "ShieldPolicy":
+        return ShieldPolicy([*self.shields.values()], watching, self._built)
 
 
-_ACTIONS = {Allow: Action.ALLOW, Block: Action.BLOCK, Replace: Action.REPLACE}
-
-
-async def _answer(
-    configured: ConfiguredShield, direction: Direction, text: str, history: Sequence[str]
-) -> Answer:
-    """Return the shield's answer in time, or raise `CheckFailedError`.
-
-    A shield that ignores its cancellation is left behind: waiting for it would make it the
-    request's problem.
-    """
-    check = asyncio.ensure_future(configured.shield.check(text, direction, history))
-    check.add_done_callback(_forget_outcome)
-    try:
-        done, _ = await asyncio.wait({check}, timeout=configured.timeout_s)
-    finally:
-        check.cancel()
-    if not done:
-        raise CheckFailedError(f"no answer within {configured.timeout_s:g} s")
-    if check.cancelled():
-        raise CheckFailedError("CancelledError")
-    if (fault := check.exception()) is not None:
-        raise CheckFailedError(type(fault).__name__)
-    answer = check.result()
-    allowed = (Allow, Block, Replace) if configured.shield.replaces else (Allow, Block)
-    if not isinstance(answer, allowed):
-        raise CheckFailedError(f"unexpected answer of type {type(answer).__name__}")
-    return answer
-
-
-def _forget_outcome(check: asyncio.Future[Answer]) -> None:
-    """Mark a failure as seen: asyncio would log it with its text, which may be the user's."""
-    if not check.cancelled():
-        check.exception()
+async def screened(
+    shields: Sequence[ConfiguredShield], direction: Direction, text: str, context: Context
+) -> Screening:
+    """Let replacing shields rewrite one after the other, then ask the others at one time."""
+    verdicts: list[Verdict] = []
+    for configured in shields:
+        if configured.shield.replaces:
+            verdict, text = await checked(configured, direction, text, context)
+            verdicts.append(verdict)
+            if verdict.action is Action.BLOCK:
+                return Screening(text=text, verdicts=tuple(verdicts))
+    blocking = [
+        checked(configured, direction, text, context)
+        for configured in shields
+        if not configured.shield.replaces
+    ]
+    verdicts += [verdict for verdict, _ in await _until_first_block(blocking)]
+    return Screening(text=text, verdicts=tuple(verdicts))
 
 
 async def _until_first_block(

@@ -1,10 +1,9 @@
 """The face of the shields: Llama Stack's Safety API."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
 from llama_stack.log import get_logger
 from llama_stack_api import (
     Api,
@@ -14,7 +13,6 @@ from llama_stack_api import (
     Inference,
     ModerationObject,
     ModerationObjectResults,
-    OpenAIEmbeddingsRequestWithExtraBody,
     RunModerationRequest,
     RunShieldRequest,
     RunShieldResponse,
@@ -25,38 +23,48 @@ from llama_stack_api import (
     ShieldStore,
     ViolationLevel,
 )
-from numpy.typing import NDArray
 
-from lightspeed_providers.core.errors import (
-    ConfigurationError,
-    InvalidRequestError,
-    NotFoundError,
+from lightspeed_providers.core.errors import InvalidRequestError, NotFoundError
+from lightspeed_providers.core.verdicts import (
+    Action,
+    Context,
+    Direction,
+    Release,
+    Screening,
+    Verdict,
 )
-from lightspeed_providers.core.verdicts import Action, Direction, Screening, Verdict
+from lightspeed_providers.safety.asking import models_of
+from lightspeed_providers.safety.checking import ConfiguredShield, Health
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.safety.messages import (
     direction_of_message,
+    instructions_in,
     questions_before,
     text_of_message,
 )
-from lightspeed_providers.safety.policy import ConfiguredShield, ShieldPolicy
+from lightspeed_providers.safety.policy import NO_CONTEXT, ShieldPolicy
 from lightspeed_providers.safety.routing import direction_of
-from lightspeed_providers.safety.shields.base import Embedder
+from lightspeed_providers.safety.streaming import StreamScreening
 
 log = get_logger(name=__name__, category="safety")
 
-_BATCH = 2048
-"""The most texts that an embeddings request takes."""
-
 
 class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
-    """Screens texts with the configured shields; also a `core.verdicts.ShieldRunner`."""
+    """Screens texts with the configured shields; also a `core.verdicts.ShieldRunner`.
+
+    The policy is one value that a reload replaces: who has begun with one ends with it.
+    """
 
     shield_store: ShieldStore
 
     def __init__(self, config: LightspeedShieldsConfig, deps: dict[Api, Any]) -> None:
+        self._inference: Inference | None = deps.get(Api.inference)
+        self._earlier_refusals: frozenset[str] = frozenset()
+        self._take(config, configured_shields(config, self._inference))
+
+    def _take(self, config: LightspeedShieldsConfig, shields: list[ConfiguredShield]) -> None:
         self.config = config
-        self._policy = ShieldPolicy(configured_shields(config, deps.get(Api.inference)))
+        self._policy = ShieldPolicy(shields)
 
     async def initialize(self) -> None:
         """Say which shields run where."""
@@ -65,7 +73,9 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
             log.info("Shields by direction", direction=direction.value, shields=watching)
 
     async def shutdown(self) -> None:
-        """Nothing is held open."""
+        """Close what shields hold open."""
+        for configured in self._policy.shields.values():
+            await configured.shield.aclose()
 
     async def health(self) -> HealthResponse:
         """Return OK unless some shield's latest check failed."""
@@ -84,19 +94,60 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         """Nothing is held per registration."""
 
     @property
+    def version(self) -> str:
+        """Differs where the shields, their settings or their directions differ."""
+        return self._policy.version
+
+    @property
+    def shield_ids(self) -> frozenset[str]:
+        """The ids that are enforced here, the composite shield's among them."""
+        return frozenset([self.config.composite_id, *self._policy.shields])
+
+    @property
     def refusals(self) -> frozenset[str]:
-        """Every message that a blocked text can be answered with."""
-        return self._policy.refusals
+        """Every message that a blocked text can be answered with, or could before a reload."""
+        return self._earlier_refusals | self._policy.refusals
+
+    @property
+    def before_model(self) -> ShieldPolicy:
+        """Only the shields whose verdict a model's call waits for."""
+        return self._policy.before_model
+
+    @property
+    def beside_model(self) -> ShieldPolicy:
+        """Only the slow shields, whose verdict the first text that leaves waits for."""
+        return self._policy.beside_model
+
+    def choosing(self, names: Mapping[Direction, Sequence[str]]) -> ShieldPolicy:
+        """Only the named shields, in directions that are named; raises where one is unknown."""
+        return self._policy.choosing(names)
+
+    def adding(self, shield_ids: Sequence[str]) -> ShieldPolicy:
+        """These shields too, in the directions of their names; the composite one adds none."""
+        return self._policy.adding(shield_ids)
 
     def screens(self, direction: Direction) -> bool:
         """Whether any shield watches this direction."""
         return self._policy.screens(direction)
 
     async def screen(
-        self, direction: Direction, text: str, *, history: Sequence[str] = ()
+        self, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
         """Run every shield of the direction; a shield that errs blocks."""
-        return await self._policy.screen(direction, text, history=history)
+        return await self._policy.screen(direction, text, context)
+
+    def stream(
+        self,
+        direction: Direction,
+        context: Context = NO_CONTEXT,
+        *,
+        release: Release = Release.HOLD,
+        checkpoint_chars: int = 200,
+    ) -> StreamScreening:
+        """Screen a text while it arrives."""
+        return self._policy.stream(
+            direction, context, release=release, checkpoint_chars=checkpoint_chars
+        )
 
     async def run_shield(self, request: RunShieldRequest) -> RunShieldResponse:
         """Return a violation where the last message is blocked (ERROR) or rewritten (INFO).
@@ -116,7 +167,10 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
             registered.provider_resource_id or registered.identifier,
             direction_of_message(last),
             text_of_message(last),
-            history=questions_before(request.messages),
+            Context(
+                history=tuple(questions_before(request.messages)),
+                instructions=instructions_in(request.messages),
+            ),
         )
         return RunShieldResponse(violation=_violation(screening))
 
@@ -138,11 +192,11 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         )
 
     async def _screen_as(
-        self, shield_id: str, direction: Direction, text: str, history: Sequence[str] = ()
+        self, shield_id: str, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
         if self._known(shield_id) == self.config.composite_id:
-            return await self._policy.screen(direction, text, history=history)
-        return await self._policy.screen_with(shield_id, direction, text, history=history)
+            return await self._policy.screen(direction, text, context)
+        return await self._policy.screen_with(shield_id, direction, text, context)
 
     def _moderated_direction(self, shield_id: str) -> Direction:
         if shield_id == self.config.composite_id:
@@ -165,56 +219,12 @@ def configured_shields(
     config: LightspeedShieldsConfig, inference: Inference | None
 ) -> list[ConfiguredShield]:
     """Return the shields of a configuration, ready to run."""
-    needing = [name for name, options in config.shields.items() if options.needs_embeddings]
-    if needing and inference is None:
-        raise ConfigurationError(
-            f"Shields {', '.join(needing)} compare embeddings and there is no inference API: "
-            "add an inference provider, or remove these shields."
-        )
-    embedder = None if inference is None else embedder_of(inference)
+    health = Health()
+    models = models_of(inference)
     return [
-        ConfiguredShield(
-            shield_id=shield_id,
-            kind=options.kind,
-            shield=options.build(embedder),
-            refusal=options.refusal,
-            timeout_s=options.timeout_s,
-            on_error=options.on_error,
-        )
+        ConfiguredShield(shield_id, options, options.build(models), health=health)
         for shield_id, options in config.shields.items()
     ]
-
-
-def embedder_of(inference: Inference) -> Embedder:
-    """Return what embeds with a model of the inference API."""
-
-    def with_model(model: str) -> "_InferenceEmbed":
-        return _InferenceEmbed(inference, model)
-
-    return with_model
-
-
-class _InferenceEmbed:
-    """Embeds through Llama Stack."""
-
-    def __init__(self, inference: Inference, model: str) -> None:
-        self._inference = inference
-        self._model = model
-
-    async def __call__(self, texts: list[str]) -> NDArray[np.float32]:
-        rows: list[list[float]] = []
-        for start in range(0, len(texts), _BATCH):
-            answer = await self._inference.openai_embeddings(
-                OpenAIEmbeddingsRequestWithExtraBody(
-                    model=self._model, input=texts[start : start + _BATCH]
-                )
-            )
-            rows += [
-                item.embedding
-                for item in sorted(answer.data, key=lambda item: item.index)
-                if not isinstance(item.embedding, str)
-            ]
-        return np.asarray(rows, dtype=np.float32)
 
 
 def _violation(screening: Screening) -> SafetyViolation | None:
@@ -237,15 +247,25 @@ def _violation(screening: Screening) -> SafetyViolation | None:
 
 
 def _moderated(screening: Screening) -> ModerationObjectResults:
-    """Return a moderation's result; a text that is only rewritten is not flagged."""
+    """Return a moderation's result; a text that is only rewritten is not flagged.
+
+    Categories are the shields, and after them what a shield tells apart, as `shield/category`.
+    """
     blocked = screening.blocked_by
-    blocking = {v.shield: v.action is Action.BLOCK for v in screening.verdicts}
+    scores: dict[str, tuple[bool, float]] = {}
+    for verdict in screening.verdicts:
+        blocks = verdict.action is Action.BLOCK
+        scores[verdict.shield] = (blocks, float(blocks) if verdict.score is None else verdict.score)
+        scores |= {
+            f"{verdict.shield}/{name}": (blocks, score)
+            for name, score in verdict.categories.items()
+        }
     rewritten = {v.shield: v.replaced for v in _rewriting(screening)}
     return ModerationObjectResults(
         flagged=blocked is not None,
-        categories=blocking,
-        category_applied_input_types={shield: ["text"] for shield in blocking},
-        category_scores={shield: float(blocks) for shield, blocks in blocking.items()},
+        categories={name: blocks for name, (blocks, _) in scores.items()},
+        category_applied_input_types={name: ["text"] for name in scores},
+        category_scores={name: score for name, (_, score) in scores.items()},
         user_message=blocked.message if blocked else None,
         metadata=(_about(blocked) if blocked else {})
         | ({"replaced": rewritten} if rewritten else {}),

@@ -7,6 +7,7 @@ from typing import Any
 
 from llama_stack_api import (
     OpenAIChatCompletionChunk,
+    OpenAIChatCompletionChunkWithReasoning,
     OpenAIChatCompletionToolCall,
     OpenAIChatCompletionToolCallFunction,
     OpenAIChoiceDelta,
@@ -97,3 +98,47 @@ def _pieces(index: int, call: dict[str, Any]) -> list[OpenAIChatCompletionToolCa
         OpenAIChatCompletionToolCall(index=index, id=call["id"], function=first),
         *(OpenAIChatCompletionToolCall(index=index, function=function) for function in rest),
     ]
+
+
+class ThinkingUpstream:
+    """Gives reasoning, then an answer; as providers do that know reasoning."""
+
+    def __init__(self, thoughts: list[str], said: list[str]) -> None:
+        self._thoughts, self._said = thoughts, said
+
+    async def openai_chat_completions_with_reasoning(self, params: Any) -> AsyncIterator[Any]:
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[Any]:
+        for thought in self._thoughts:
+            yield OpenAIChatCompletionChunkWithReasoning(
+                chunk=chunk(None), reasoning_content=thought
+            )
+        for text in self._said:
+            yield OpenAIChatCompletionChunkWithReasoning(chunk=chunk(text), reasoning_content=None)
+        yield OpenAIChatCompletionChunkWithReasoning(
+            chunk=chunk(None, "stop"), reasoning_content=None
+        )
+
+
+class LateUpstream:
+    """Says its first word after a while; notes whether it was stopped before."""
+
+    def __init__(self, seconds: float, said: list[str]) -> None:
+        self._seconds, self._said = seconds, said
+        self.asked: list[Any] = []
+        self.stopped = False
+
+    async def openai_chat_completion(self, params: Any) -> AsyncIterator[Any]:
+        self.asked.append(params)
+        try:
+            await asyncio.sleep(self._seconds)
+        except asyncio.CancelledError:
+            self.stopped = True
+            raise
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[Any]:
+        for text in self._said:
+            yield chunk(text)
+        yield chunk(None, "stop")

@@ -8,9 +8,10 @@ import pytest
 
 from lightspeed_providers.core.verdicts import Action, Direction, Screening
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
-from lightspeed_providers.safety.policy import ConfiguredShield, ShieldPolicy
+from lightspeed_providers.safety.checking import ConfiguredShield
+from lightspeed_providers.safety.policy import ShieldPolicy
 from lightspeed_providers.safety.shields import SHIELDS
-from lightspeed_providers.safety.shields.base import Answer, Embedder, OnError
+from lightspeed_providers.safety.shields.base import Answer, Models, OnError
 
 REFUSAL = "Refused by the contract."
 
@@ -24,19 +25,17 @@ class ShieldContract:
     must_replace: ClassVar[Mapping[str, str]] = {}
 
     @pytest.fixture
-    def embedder(self) -> Embedder | None:
-        """What a kind that compares embeddings gets; override it there."""
-        return None
+    def models(self) -> Models:
+        """What a kind that asks models gets; override it there."""
+        return Models(_no_model, _no_model)
 
     @pytest.fixture
-    def configured(self, embedder: Embedder | None) -> ConfiguredShield:
+    def configured(self, models: Models) -> ConfiguredShield:
         config = LightspeedShieldsConfig.model_validate(
             {"shields": {"inout_shield": {**self.options, "refusal": REFUSAL, "timeout_s": 20}}}
         )
         options = config.shields["inout_shield"]
-        return ConfiguredShield(
-            "inout_shield", options.kind, options.build(embedder), options.refusal, 20
-        )
+        return ConfiguredShield("inout_shield", options, options.build(models))
 
     async def test_blocks_what_it_must(self, configured: ConfiguredShield) -> None:
         wrong = [t for t in self.must_block if not (await screened(configured, t)).blocked_by]
@@ -56,6 +55,25 @@ class ShieldContract:
     async def test_rewrites_what_it_must(self, configured: ConfiguredShield) -> None:
         rewritten = {text: (await screened(configured, text)).text for text in self.must_replace}
         assert rewritten == dict(self.must_replace)
+
+    @pytest.mark.parametrize("size", [1, 7, 10_000])
+    async def test_a_stream_ends_as_the_whole_text_would(
+        self, configured: ConfiguredShield, size: int
+    ) -> None:
+        policy = ShieldPolicy([configured])
+        for text in [*self.must_block, *self.must_allow, *self.must_replace][:30]:
+            if len(text) > 5_000:
+                continue
+            whole = await policy.screen(Direction.OUTPUT, text)
+            stream = policy.stream(Direction.OUTPUT, checkpoint_chars=10_000)
+            left = [await stream.push(text[n : n + size]) for n in range(0, len(text), size)]
+            left.append(await stream.end())
+            if whole.blocked_by is None:
+                assert "".join(left) == whole.text
+            else:
+                assert stream.blocked_by is not None
+                assert text.startswith("".join(left))
+                assert "".join(left) != text
 
     async def test_allows_empty_text(self, configured: ConfiguredShield) -> None:
         for text in ("", " \n", "\u200b" * 100):
@@ -118,12 +136,10 @@ async def screened(
     timeout_s: float = 20,
 ) -> Screening:
     """Return what a policy of this one shield says."""
-    alone = ConfiguredShield(
-        configured.shield_id,
-        configured.kind,
-        configured.shield,
-        configured.refusal,
-        timeout_s,
-        on_error,
-    )
+    options = configured.options.model_copy(update={"on_error": on_error, "timeout_s": timeout_s})
+    alone = ConfiguredShield(configured.shield_id, options, configured.shield)
     return await ShieldPolicy([alone]).screen(Direction.INPUT, text)
+
+
+def _no_model(model: str) -> Any:
+    raise AssertionError(f"this kind asks no model, and asked {model}")

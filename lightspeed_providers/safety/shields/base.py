@@ -3,7 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar, Protocol
 
@@ -11,11 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from lightspeed_providers.core.verdicts import Direction
+from lightspeed_providers.core.verdicts import Context, Direction
 
 DEFAULT_REFUSAL = "I cannot process this request due to policy restrictions."
 
-_INLINE_CHARACTERS = 20_000
+_INLINE_CHARACTERS = 5_000
 """A text up to here is scanned in less time than a thread takes to wake."""
 
 
@@ -23,10 +23,17 @@ _INLINE_CHARACTERS = 20_000
 class Allow:
     """The text may pass."""
 
+    score: float | None = None
+    stage: str | None = None
+
 
 @dataclass(frozen=True)
 class Block:
     """The text may not pass."""
+
+    score: float | None = None
+    categories: Mapping[str, float] = field(default_factory=dict)
+    stage: str | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,36 @@ class Replace:
 type Answer = Allow | Block | Replace
 
 
+@dataclass(frozen=True)
+class Scanned:
+    """What of a streamed text a scanner lets go on now."""
+
+    text: str
+    replaced: Mapping[str, int] = field(default_factory=dict)
+
+
+class Scanner(ABC):
+    """Reads one text as it arrives, in time linear in it, and never waits.
+
+    What has gone on must be what `Shield.check` would have made of the whole text: a tail that may
+    still become part of a match is held back, and nothing of a match that blocks goes on. One that
+    only blocks lets text go on as it came.
+    """
+
+    @abstractmethod
+    def push(self, text: str) -> Scanned | Block:
+        """Take new text and return what of all that is held may go on."""
+
+    @abstractmethod
+    def end(self) -> Scanned | Block:
+        """Return what of the held text may go on; nothing more will come."""
+
+    @property
+    @abstractmethod
+    def held(self) -> str:
+        """The text that came and has not gone on yet, as it came."""
+
+
 class Shield(ABC):
     """One check of one text."""
 
@@ -48,8 +85,15 @@ class Shield(ABC):
     """Whether it rewrites texts; such shields run first, each on what the one before it left."""
 
     @abstractmethod
-    async def check(self, text: str, direction: Direction, history: Sequence[str]) -> Answer:
-        """Say what becomes of the text; earlier texts of the conversation come oldest first."""
+    async def check(self, text: str, direction: Direction, context: Context) -> Answer:
+        """Say what becomes of the text."""
+
+    def scanner(self, direction: Direction, context: Context) -> Scanner | None:
+        """Return what reads a stream; None where the shield can only be asked at checkpoints."""
+        return None
+
+    async def aclose(self) -> None:
+        """Let go of connections and threads."""
 
 
 class Embed(Protocol):
@@ -60,8 +104,28 @@ class Embed(Protocol):
         ...
 
 
-type Embedder = Callable[[str], Embed]
-"""From an embedding model's id to what embeds with it."""
+@dataclass(frozen=True)
+class Message:
+    """One message to a language model."""
+
+    role: str
+    content: str
+
+
+class Chat(Protocol):
+    """Asks a language model."""
+
+    async def __call__(self, messages: Sequence[Message], *, max_tokens: int) -> str:
+        """Return what the model says, at temperature 0; the text may be empty."""
+        ...
+
+
+@dataclass(frozen=True)
+class Models:
+    """The models that shields may ask, each by its registered id."""
+
+    embed: Callable[[str], Embed]
+    chat: Callable[[str], Chat]
 
 
 class OnError(StrEnum):
@@ -74,9 +138,10 @@ class OnError(StrEnum):
 class ShieldOptions(BaseModel):
     """The options that every kind of shield has."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
-    needs_embeddings: ClassVar[bool] = False
+    remote: ClassVar[bool] = False
+    """Whether a check leaves this process, so that a circuit breaker guards it."""
 
     kind: str = Field(description="What the shield does.")
     refusal: str = Field(
@@ -91,9 +156,29 @@ class ShieldOptions(BaseModel):
     on_error: OnError = Field(
         default=OnError.BLOCK, description="Whether a text passes when the check itself fails."
     )
+    beside_model: bool = Field(
+        default=False,
+        description="Whether a model may start on a question before this shield's verdict on it. "
+        "Nothing leaves before the verdict either way; what is blocked then costs a model call.",
+    )
+    must_block: tuple[str, ...] = Field(
+        default=(), description="Texts that the shield is tested with at start: each is blocked."
+    )
+    must_allow: tuple[str, ...] = Field(
+        default=(), description="Texts that the shield is tested with at start: each passes as is."
+    )
+    must_replace: dict[str, str] = Field(
+        default_factory=dict,
+        description="Texts that the shield is tested with at start, each with what becomes of it.",
+    )
 
-    def build(self, embedder: Embedder | None) -> Shield:
-        """Return the shield; `embedder` is there where `needs_embeddings` says so."""
+    @property
+    def models(self) -> tuple[str, ...]:
+        """The ids of the registered models that the shield asks."""
+        return ()
+
+    def build(self, models: Models) -> Shield:
+        """Return the shield; nothing is loaded or asked yet."""
         raise NotImplementedError
 
 
