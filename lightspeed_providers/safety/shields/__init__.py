@@ -1,12 +1,24 @@
 """The kinds of shields; a new kind is one file beside this one and one line here."""
 
 from lightspeed_providers.safety.shields.base import ShieldOptions
+from lightspeed_providers.safety.shields.classifier import ClassifierOptions
+from lightspeed_providers.safety.shields.examples import ExamplesOptions
+from lightspeed_providers.safety.shields.llama_guard import LlamaGuardOptions
+from lightspeed_providers.safety.shields.moderation import ModerationOptions
+from lightspeed_providers.safety.shields.names import NamesOptions
 from lightspeed_providers.safety.shields.patterns import PatternsOptions
+from lightspeed_providers.safety.shields.prompt_leak import PromptLeakOptions
 from lightspeed_providers.safety.shields.question_validity import QuestionValidityOptions
 from lightspeed_providers.safety.shields.redaction import RedactionOptions
 
 SHIELDS: dict[str, type[ShieldOptions]] = {
     "patterns": PatternsOptions,
     "redaction": RedactionOptions,
+    "names": NamesOptions,
     "question_validity": QuestionValidityOptions,
+    "classifier": ClassifierOptions,
+    "examples": ExamplesOptions,
+    "llama_guard": LlamaGuardOptions,
+    "moderation": ModerationOptions,
+    "prompt_leak": PromptLeakOptions,
 }

@@ -5,12 +5,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from typing import ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
+from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.verdicts import Context, Direction
 
 DEFAULT_REFUSAL = "I cannot process this request due to policy restrictions."
@@ -92,7 +94,7 @@ class Shield(ABC):
         """Return what reads a stream; None where the shield can only be asked at checkpoints."""
         return None
 
-    async def aclose(self) -> None:
+    async def aclose(self) -> None:  # noqa: B027  # most shields hold nothing
         """Let go of connections and threads."""
 
 
@@ -126,6 +128,12 @@ class Models:
 
     embed: Callable[[str], Embed]
     chat: Callable[[str], Chat]
+
+
+class NoVerdictError(LightspeedError):
+    """A model was asked for a verdict and said something else; nothing of it may be told."""
+
+    status_code = 502
 
 
 class OnError(StrEnum):
@@ -175,6 +183,11 @@ class ShieldOptions(BaseModel):
     @property
     def models(self) -> tuple[str, ...]:
         """The ids of the registered models that the shield asks."""
+        return ()
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files that the shield reads when it is built; a change of one builds it anew."""
         return ()
 
     def build(self, models: Models) -> Shield:

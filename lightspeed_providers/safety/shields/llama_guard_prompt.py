@@ -4,7 +4,7 @@ import re
 from collections.abc import Collection, Sequence
 from enum import StrEnum
 
-from lightspeed_providers.core.errors import UnavailableError
+from lightspeed_providers.safety.shields.base import NoVerdictError
 
 
 class Category(StrEnum):
@@ -81,7 +81,7 @@ def violated(answer: str) -> tuple[Category, ...]:
     codes = re.split(r"[\s,]+", unsafe[1].upper()) if unsafe else []
     if not codes or any(code not in Category for code in codes):
         # The answer may repeat the user's text, so it is not told.
-        raise UnavailableError(
+        raise NoVerdictError(
             "The guard model answered neither 'safe' nor 'unsafe' with categories S1 to S14: "
             "is it a Llama Guard?"
         )

@@ -1,26 +1,28 @@
 """Rewrites personal data and secrets with typed placeholders, as in `<EMAIL_1>`."""
 
-import re
-from collections.abc import Sequence
+from functools import partial
 from typing import Literal, get_args
 
 from pydantic import Field
 
-from lightspeed_providers.core.verdicts import Direction
+from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.shields.base import (
     Allow,
     Answer,
-    Embedder,
+    Models,
     Replace,
+    Scanner,
     Shield,
     ShieldOptions,
     scan,
 )
-from lightspeed_providers.safety.shields.entities import ENTITIES, Entity
+from lightspeed_providers.safety.shields.entities import PLACEHOLDER, RULES
+from lightspeed_providers.safety.shields.redaction_find import RuleSet
+from lightspeed_providers.safety.shields.redaction_numbers import Conversations, Numbers
+from lightspeed_providers.safety.shields.redaction_rewrite import Rewriter
+from lightspeed_providers.safety.shields.redaction_stream import RedactionScanner
 
-type EntityName = Literal["key", "email", "iban", "card", "ip"]
-
-_PLACEHOLDER = re.compile(rb"<([A-Z]{2,5})_([0-9]{1,6})>")
+type EntityName = Literal["key", "email", "iban", "card", "ssn", "ip", "phone"]
 
 
 class RedactionOptions(ShieldOptions):
@@ -30,57 +32,44 @@ class RedactionOptions(ShieldOptions):
     entities: frozenset[EntityName] = Field(
         default=frozenset(get_args(EntityName.__value__)),
         min_length=1,
-        description="What to rewrite: keys and tokens of well-known vendors, e-mail addresses, "
-        "account numbers (IBAN), card numbers, IPv4 addresses.",
+        description="What to rewrite: keys, tokens and passwords, e-mail addresses, account "
+        "numbers (IBAN), card numbers, social security numbers of the United States, IP addresses, "
+        "telephone numbers.",
     )
 
-    def build(self, embedder: Embedder | None) -> Shield:
+    def build(self, models: Models) -> Shield:
         """Return the shield."""
         return RedactionShield(self)
 
 
 class RedactionShield(Shield):
-    """Rewrites each entity; one value has one placeholder within a text."""
+    """Rewrites each entity; one value has one placeholder within a conversation."""
 
     replaces = True
 
     def __init__(self, options: RedactionOptions) -> None:
-        self._entities = [e for e in ENTITIES if e.label.lower() in options.entities]
+        chosen = [rule for rule in RULES if rule.label.lower() in options.entities]
+        self._rules = RuleSet((PLACEHOLDER, *chosen))
+        self._conversations = Conversations()
 
-    async def check(self, text: str, direction: Direction, history: Sequence[str]) -> Answer:
+    async def check(self, text: str, direction: Direction, context: Context) -> Answer:
         """Replace where something was found."""
-        redacted, replaced = await scan(self._redacted, text)
+        numbers = self._numbers(context)
+        if direction is not Direction.OUTPUT:
+            numbers.taken_in([text])  # an answer's later placeholders are unknown in a stream
+        redacted, replaced = await scan(partial(_rewritten, self._rules, numbers), text)
         return Replace(redacted, replaced) if replaced else Allow()
 
-    def _redacted(self, text: str) -> tuple[str, dict[str, int]]:
-        data = text.encode(errors="surrogatepass")
-        highest = _numbers_in_use(data)
-        replaced: dict[str, int] = {}
-        for entity in self._entities:
-            data, found = _rewritten(data, entity, highest.get(entity.label.encode(), 0))
-            if found:
-                replaced[entity.label] = found
-        return data.decode(errors="surrogatepass") if replaced else text, replaced
+    def scanner(self, direction: Direction, context: Context) -> Scanner:
+        """Return what rewrites a stream as `check` rewrites the whole text of an answer."""
+        return RedactionScanner(Rewriter(self._rules, self._numbers(context)))
+
+    def _numbers(self, context: Context) -> Numbers:
+        numbers = self._conversations.numbers(context.thread)
+        numbers.taken_in(context.history)
+        return numbers
 
 
-def _rewritten(data: bytes, entity: Entity, last_number: int) -> tuple[bytes, int]:
-    """Return the text with the entity's values as placeholders, and how many there were."""
-    numbers: dict[bytes, int] = {}
-    pieces: list[bytes] = []
-    kept_from = count = 0
-    for start, end in entity.find(data):
-        number = numbers.setdefault(
-            entity.identity(data[start:end]), last_number + len(numbers) + 1
-        )
-        pieces += data[kept_from:start], b"<%s_%d>" % (entity.label.encode(), number)
-        kept_from = end
-        count += 1
-    return b"".join([*pieces, data[kept_from:]]), count
-
-
-def _numbers_in_use(data: bytes) -> dict[bytes, int]:
-    """Return the highest number of each placeholder that the text came with."""
-    highest: dict[bytes, int] = {}
-    for label, number in _PLACEHOLDER.findall(data):
-        highest[label] = max(highest.get(label, 0), int(number))
-    return highest
+def _rewritten(rules: RuleSet, numbers: Numbers, text: str) -> tuple[str, dict[str, int]]:
+    data, replaced = Rewriter(rules, numbers).push(text.encode(errors="surrogatepass"), final=True)
+    return data.decode(errors="surrogatepass") if replaced else text, dict(replaced)
