@@ -9,6 +9,7 @@ from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.product_rag.cli import demo, ingest
 from lightspeed_providers.product_rag.evaluate.cli import app as rag
 from lightspeed_providers.product_rag.index.cli import app as index
+from lightspeed_providers.safety.cli import app as shields
 from lightspeed_providers.transcripts.cli import app as transcripts
 from lightspeed_providers.transcripts.collect.cli import collect
 
@@ -82,6 +83,7 @@ app.command()(demo)
 app.command()(ingest)
 app.add_typer(index)
 app.add_typer(rag)
+app.add_typer(shields)
 app.add_typer(transcripts)
 app.command()(collect)
 

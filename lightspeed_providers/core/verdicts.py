@@ -134,6 +134,10 @@ class ScreenedStream(Protocol):
 class ShieldRunner(Protocol):
     """The shield policy as other rooms see it."""
 
+    async def ready(self) -> None:
+        """Make sure that the shields were tested; raises a `ConfigurationError` where one fails."""
+        ...
+
     @property
     def version(self) -> str:
         """Differs where the shields, their settings or their directions differ."""

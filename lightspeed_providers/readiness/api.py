@@ -5,6 +5,7 @@ from typing import Literal, Protocol, runtime_checkable
 from pydantic import BaseModel, Field
 
 from lightspeed_providers.core.readiness import Component
+from lightspeed_providers.core.start_checks import StartCheck
 
 
 class ReadinessStatus(BaseModel):
@@ -25,6 +26,11 @@ class LivenessStatus(BaseModel):
 @runtime_checkable
 class Readiness(Protocol):
     """Whether this server can answer yet."""
+
+    @property
+    def start_checks(self) -> list[StartCheck]:
+        """What is checked when this server starts."""
+        ...
 
     async def readiness(self) -> ReadinessStatus:
         """Whether every part that a first answer waits for is loaded."""

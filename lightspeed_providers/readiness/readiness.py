@@ -1,12 +1,20 @@
 """The readiness provider: reads the board that every room reports to."""
 
+from functools import cached_property
+
 from lightspeed_providers.core.readiness import Component, board
+from lightspeed_providers.core.start_checks import StartCheck, take_start_checks
 
 from .api import LivenessStatus, Readiness, ReadinessStatus
 
 
 class LightspeedReadinessImpl(Readiness):
     """Tells what the process still waits for."""
+
+    @cached_property
+    def start_checks(self) -> list[StartCheck]:
+        """What is checked when this server starts."""
+        return take_start_checks()
 
     async def readiness(self) -> ReadinessStatus:
         """Whether every part that a first answer waits for is loaded."""

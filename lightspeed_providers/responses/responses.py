@@ -279,6 +279,7 @@ class LightspeedResponsesImpl(Responses):
                 f"Shield '{self.config.shield_id}' is not registered, so nothing may be answered: "
                 "add it to `registered_resources.shields`."
             ) from fault
+        await runner.ready()
         chosen = self.config.profile.shields.by_direction()
         return cast(ShieldRunner, runner.choosing(chosen) if chosen else runner)
 

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 
 from circuitbreaker import CircuitBreaker
 
+from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.verdicts import Action, Context, Direction, Verdict
 from lightspeed_providers.safety import audit, metrics
 from lightspeed_providers.safety.shields.base import (
     Allow,
     Answer,
     Block,
+    NoVerdictError,
     OnError,
     Replace,
     Shield,
@@ -164,7 +166,10 @@ async def _in_time(
     if check.cancelled():
         raise CheckFailedError("CancelledError", "error")
     if (fault := check.exception()) is not None:
-        raise CheckFailedError(type(fault).__name__, "error")
+        # Only what our own errors say is known to hold no text.
+        told = str(fault) if isinstance(fault, LightspeedError) else type(fault).__name__
+        reason = "garbage" if isinstance(fault, NoVerdictError) else "error"
+        raise CheckFailedError(told, reason)
     answer = check.result()
     allowed = (Allow, Block, Replace) if configured.shield.replaces else (Allow, Block)
     if not isinstance(answer, allowed):

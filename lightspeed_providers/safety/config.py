@@ -56,12 +56,6 @@ class LightspeedShieldsConfig(BaseModel):
         return config
 
     @classmethod
-    def shield_ids(cls, config: dict[str, Any]) -> list[str]:
-        """Return the ids to register for a configuration, the composite shield's first."""
-        checked = cls.model_validate(config)
-        return [checked.composite_id, *checked.shields]
-
-    @classmethod
     def sample_run_config(cls, __distro_dir__: str = "", **kwargs: Any) -> dict[str, Any]:
         """Return the demo product's shields."""
         return {"composite_id": "lightspeed", "shields": DEMO_SHIELDS}

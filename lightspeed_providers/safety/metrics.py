@@ -31,7 +31,7 @@ violations = _meter.create_counter(
 held_characters = _meter.create_histogram(
     "ls_shield_held_characters",
     unit="{character}",
-    description="Characters of a stream that shields held back when new text had come.",
+    description="Characters of a stream that scanning shields held back when new text had come.",
 )
 reloads = _meter.create_counter(
     "ls_shield_reloads_total",
@@ -54,7 +54,7 @@ def observe(verdict: Verdict, reason: str | None = None) -> None:
 
 
 def held(characters: int) -> None:
-    """Count how much of a stream is held back."""
+    """Count how much of a stream scanning shields hold back."""
     held_characters.record(characters)
 
 

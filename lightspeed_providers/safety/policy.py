@@ -43,6 +43,9 @@ class ShieldPolicy:
         """Every message that a blocked text can be answered with."""
         return frozenset(configured.options.refusal for configured in self.shields.values())
 
+    async def ready(self) -> None:
+        """Nothing is waited for: who made the policy tests its shields."""
+
     @property
     def version(self) -> str:
         """Differs where the shields, their settings or their directions differ."""

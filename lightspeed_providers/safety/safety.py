@@ -20,11 +20,11 @@ from llama_stack_api import (
     SafetyViolation,
     Shield,
     ShieldsProtocolPrivate,
-    ShieldStore,
     ViolationLevel,
 )
 
 from lightspeed_providers.core.errors import InvalidRequestError, NotFoundError
+from lightspeed_providers.core.start_checks import at_start
 from lightspeed_providers.core.verdicts import (
     Action,
     Context,
@@ -33,9 +33,11 @@ from lightspeed_providers.core.verdicts import (
     Screening,
     Verdict,
 )
+from lightspeed_providers.run_configuration import configuration_path, read_run_configuration
 from lightspeed_providers.safety.asking import models_of
 from lightspeed_providers.safety.checking import ConfiguredShield, Health
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
+from lightspeed_providers.safety.configured import shields_of
 from lightspeed_providers.safety.messages import (
     direction_of_message,
     instructions_in,
@@ -43,7 +45,11 @@ from lightspeed_providers.safety.messages import (
     text_of_message,
 )
 from lightspeed_providers.safety.policy import NO_CONTEXT, ShieldPolicy
+from lightspeed_providers.safety.rebuilding import rebuilt, retire, unused
+from lightspeed_providers.safety.registered import RegisteredShields
+from lightspeed_providers.safety.reloading import Reloader
 from lightspeed_providers.safety.routing import direction_of
+from lightspeed_providers.safety.self_test import check_asking, check_local
 from lightspeed_providers.safety.streaming import StreamScreening
 
 log = get_logger(name=__name__, category="safety")
@@ -55,25 +61,60 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
     The policy is one value that a reload replaces: who has begun with one ends with it.
     """
 
-    shield_store: ShieldStore
+    shield_store: Any  # Any: the host's routing table, whose registry is no contract
+    __provider_id__: str
 
     def __init__(self, config: LightspeedShieldsConfig, deps: dict[Api, Any]) -> None:
         self._inference: Inference | None = deps.get(Api.inference)
         self._earlier_refusals: frozenset[str] = frozenset()
+        self._chosen: list[Mapping[Direction, Sequence[str]]] = []
         self._take(config, configured_shields(config, self._inference))
+        self._registered = RegisteredShields(config.composite_id)
+        self._reloader = self._reloading()
 
     def _take(self, config: LightspeedShieldsConfig, shields: list[ConfiguredShield]) -> None:
         self.config = config
         self._policy = ShieldPolicy(shields)
 
     async def initialize(self) -> None:
-        """Say which shields run where."""
+        """Test the shields that need no model, and say which run where."""
+        await check_local([*self._policy.shields.values()])
+        self._start_check = at_start("shields", self._checked_at_start)
         for direction in Direction:
             watching = ", ".join(self._policy.watching(direction)) or "none"
             log.info("Shields by direction", direction=direction.value, shields=watching)
 
+    async def _checked_at_start(self) -> str:
+        """Begin to watch the configuration, and test the shields that ask models."""
+        if self._reloader is not None and self._start_check.is_served:
+            self._reloader.start()
+        return await check_asking([*self._policy.shields.values()])
+
+    def _reloading(self) -> Reloader | None:
+        """Return what watches the configuration; the library client has no file to watch."""
+        if (path := configuration_path()) is None:
+            return None
+
+        def read() -> LightspeedShieldsConfig:
+            return shields_of(read_run_configuration(str(path)), self.__provider_id__)
+
+        return Reloader(path, self.config, read, self._reload)
+
+    async def _reload(self, config: LightspeedShieldsConfig, changed: frozenset[str]) -> None:
+        """Put a changed configuration in the place of the old one, or raise and leave that."""
+        before = self._policy.shields
+        shields = await rebuilt(config, changed, before, models_of(self._inference))
+        for names in self._chosen:
+            ShieldPolicy(shields).choosing(names)
+        await self._registered.publish(self.shield_store, config.shields)
+        self._earlier_refusals |= self._policy.refusals
+        self._take(config, shields)
+        retire(unused(before.values(), shields))
+
     async def shutdown(self) -> None:
         """Close what shields hold open."""
+        if self._reloader is not None:
+            await self._reloader.aclose()
         for configured in self._policy.shields.values():
             await configured.shield.aclose()
 
@@ -82,6 +123,10 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         if failing := self._policy.failing:
             faults = "; ".join(f"{shield}: {reason}" for shield, reason in sorted(failing.items()))
             return HealthResponse(status=HealthStatus.ERROR, message=f"Failing shields: {faults}")
+        if self._reloader is not None and self._reloader.problem is not None:
+            return HealthResponse(
+                status=HealthStatus.ERROR, message=f"Not reloaded: {self._reloader.problem}"
+            )
         return HealthResponse(
             status=HealthStatus.OK, message=f"{len(self.config.shields)} shields configured"
         )
@@ -89,6 +134,7 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
     async def register_shield(self, shield: Shield) -> None:
         """Take a shield that is configured, or the composite one; refuse any other."""
         self._known(shield.provider_resource_id or shield.identifier)
+        await self._registered.register(self.shield_store, shield, self.config.shields)
 
     async def unregister_shield(self, identifier: str) -> None:
         """Nothing is held per registration."""
@@ -119,8 +165,14 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         return self._policy.beside_model
 
     def choosing(self, names: Mapping[Direction, Sequence[str]]) -> ShieldPolicy:
-        """Only the named shields, in directions that are named; raises where one is unknown."""
-        return self._policy.choosing(names)
+        """Only the named shields, in directions that are named; raises where one is unknown.
+
+        A later reload may not take away what was chosen once.
+        """
+        chosen = self._policy.choosing(names)
+        if names not in self._chosen:
+            self._chosen.append(names)
+        return chosen
 
     def adding(self, shield_ids: Sequence[str]) -> ShieldPolicy:
         """These shields too, in the directions of their names; the composite one adds none."""
@@ -130,10 +182,15 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         """Whether any shield watches this direction."""
         return self._policy.screens(direction)
 
+    async def ready(self) -> None:
+        """Make sure that the shields were tested; raises a `ConfigurationError` where one fails."""
+        await self._start_check.ensure()
+
     async def screen(
         self, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
         """Run every shield of the direction; a shield that errs blocks."""
+        await self.ready()
         return await self._policy.screen(direction, text, context)
 
     def stream(
@@ -194,6 +251,7 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
     async def _screen_as(
         self, shield_id: str, direction: Direction, text: str, context: Context = NO_CONTEXT
     ) -> Screening:
+        await self.ready()
         if self._known(shield_id) == self.config.composite_id:
             return await self._policy.screen(direction, text, context)
         return await self._policy.screen_with(shield_id, direction, text, context)

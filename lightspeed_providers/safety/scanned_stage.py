@@ -50,6 +50,11 @@ class ScannedStage:
         self._rewritten = ""
         self._let_go = 0
 
+    @property
+    def held(self) -> int:
+        """How many characters wait for what may come after them."""
+        return sum(len(r.scanner.held) for r in self._rewriting) + len(self._rewritten)
+
     def push(self, text: str) -> str:
         """Take new text and return what may go on."""
         for reader in self._rewriting:

@@ -66,7 +66,6 @@ class StreamScreening:
             self._asked.append(
                 AskedStage(asking(blocking), checkpoint_chars, replaces=False, holds=holds)
             )
-        self._arrived = self._left = 0
         self._closed = False
 
     @property
@@ -88,10 +87,12 @@ class StreamScreening:
         """Take new text and return what may leave now."""
         if self.blocked_by is not None:
             return ""
-        self._arrived += len(text)
         if len(text) <= _IN_LOOP:
-            return self._onwards(self._scanned.push(text))
-        return self._onwards(await asyncio.to_thread(self._scanned.push, text))
+            scanned = self._scanned.push(text)
+        else:
+            scanned = await asyncio.to_thread(self._scanned.push, text)
+        metrics.held(self._scanned.held)
+        return self._onwards(scanned)
 
     async def released(self) -> str:
         """Return what may leave since checks have ended."""
@@ -132,8 +133,6 @@ class StreamScreening:
             text += stage.let_go()
         if self.blocked_by is not None:
             return ""
-        self._left += len(text)
-        metrics.held(max(self._arrived - self._left, 0))
         return text
 
     def _close(self) -> None:

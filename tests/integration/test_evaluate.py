@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from lightspeed_providers.core import measuring
 from lightspeed_providers.core.errors import ConfigurationError, InvalidRequestError
+from lightspeed_providers.core.tables import as_markdown
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.evaluate import cli
 from lightspeed_providers.product_rag.evaluate.certainty import (
@@ -43,7 +45,7 @@ from lightspeed_providers.product_rag.evaluate.results import (
 )
 from lightspeed_providers.product_rag.evaluate.run import evaluate, settings_of
 from lightspeed_providers.product_rag.evaluate.searching import Found
-from lightspeed_providers.product_rag.evaluate.table import as_markdown, tables
+from lightspeed_providers.product_rag.evaluate.table import tables
 
 ROW = {
     "id": "q-1",
@@ -576,7 +578,7 @@ def test_exit_codes(arguments: list[str], code: int, real: Path) -> None:
 def test_a_missing_library_is_one_line(
     real: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(measuring.importlib.util, "find_spec", lambda name: None)
     done = rag("evaluate", real, "--out", tmp_path / "out")
     assert done.exit_code == 1
     assert str(done.exception) == (

@@ -9,9 +9,15 @@ import pytest
 from pydantic import ValidationError
 from shield_contract import ShieldContract
 
-from lightspeed_providers.core.errors import UnavailableError
 from lightspeed_providers.core.verdicts import Context, Direction
-from lightspeed_providers.safety.shields.base import Allow, Block, Chat, Message, Models
+from lightspeed_providers.safety.shields.base import (
+    Allow,
+    Block,
+    Chat,
+    Message,
+    Models,
+    NoVerdictError,
+)
 from lightspeed_providers.safety.shields.llama_guard import LlamaGuardOptions, LlamaGuardShield
 from lightspeed_providers.safety.shields.llama_guard_prompt import (
     Category,
@@ -149,7 +155,7 @@ def test_an_answers_meaning(answer: str, categories: str) -> None:
     ],
 )
 async def test_any_other_answer_is_a_failure_that_tells_no_text(answer: str) -> None:
-    with pytest.raises(UnavailableError, match="neither 'safe' nor 'unsafe'") as failed:
+    with pytest.raises(NoVerdictError, match="neither 'safe' nor 'unsafe'") as failed:
         await shield(Answering(answer)).check("about me", INPUT, NOTHING)
     assert "about me" not in str(failed.value)
 
@@ -241,7 +247,7 @@ async def passes_its_own_test(chat: Chat) -> bool:
     try:
         blocked = [await tested.check(text, INPUT, NOTHING) for text in own.must_block]
         allowed = [await tested.check(text, INPUT, NOTHING) for text in own.must_allow]
-    except UnavailableError:
+    except NoVerdictError:
         return False
     return all(isinstance(a, Block) for a in blocked) and all(isinstance(a, Allow) for a in allowed)
 

@@ -26,14 +26,13 @@ from topic_questions import (
 from lightspeed_providers.core.verdicts import Action, Context, Direction
 from lightspeed_providers.safety.checking import ConfiguredShield
 from lightspeed_providers.safety.policy import ShieldPolicy
-from lightspeed_providers.safety.shields.base import Allow, Block, Message, Models
+from lightspeed_providers.safety.shields.base import Allow, Block, Message, Models, NoVerdictError
 from lightspeed_providers.safety.shields.question_validity import (
     QuestionValidityOptions,
     QuestionValidityShield,
 )
 from lightspeed_providers.safety.shields.topic import learn
 from lightspeed_providers.safety.shields.topic_judge import Judge
-from lightspeed_providers.safety.shields.topic_model import UnclearVerdictError
 from lightspeed_providers.safety.shields.topic_names import NamedSoftware
 
 DJANGO = options_of("django")
@@ -317,7 +316,7 @@ class TestModel:
         self, babble: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         shield = shield_of({**DJANGO, "model": "judge"}, Judging(babble).models)
-        with pytest.raises(UnclearVerdictError) as raised:
+        with pytest.raises(NoVerdictError) as raised:
             await ask(await unsure(shield, monkeypatch), "a secret question")
         assert "secret" not in str(raised.value)
         assert babble == "" or babble not in str(raised.value)

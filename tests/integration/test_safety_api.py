@@ -71,12 +71,10 @@ async def stack_of(
     await registry.initialize()
     table = ShieldsRoutingTable({"lightspeed": impl}, registry, [])
     await table.initialize()
-    for shield_id in LightspeedShieldsConfig.shield_ids(config.model_dump()):
-        await table.register_shield(
-            RegisterShieldRequest(
-                shield_id=shield_id, provider_id="lightspeed", provider_shield_id=shield_id
-            )
-        )
+    # As in run.yaml: the others come with the composite one.
+    await table.register_shield(
+        RegisterShieldRequest(shield_id="lightspeed", provider_id="lightspeed")
+    )
     return SafetyRouter(table), store
 
 

@@ -4,14 +4,14 @@ Exit codes: 0 all is well, 1 it failed, 2 it was called wrongly, 3 the quality i
 --fail-under or --max-loss asks for.
 """
 
-import importlib.util
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lightspeed_providers.core.errors import ConfigurationError, InvalidRequestError
+from lightspeed_providers.core.errors import InvalidRequestError
+from lightspeed_providers.core.measuring import make_results_directory, need_packages
 
 if TYPE_CHECKING:
     from lightspeed_providers.product_rag.evaluate.compare import Comparison
@@ -104,9 +104,9 @@ def evaluate(
         raise typer.BadParameter(str(fault), param_hint="--fail-under") from fault
     if max_loss is not None and against is None:
         raise typer.BadParameter("it needs --against.", param_hint="--max-loss")
-    _need("scipy", "sklearn", *(("matplotlib",) if out else ()))
+    need_packages("scipy", "sklearn", *(("matplotlib",) if out else ()))
     if out is not None:
-        _make(out)
+        make_results_directory(out)
     runs = _run(questions, (index, against), split, k, reranker, min_score, device)
     comparison = _compared(runs[1], runs[0], None) if len(runs) > 1 else None
     print_run(runs[0], comparison, as_json=as_json)
@@ -132,7 +132,7 @@ def compare(
     from lightspeed_providers.product_rag.evaluate.report import print_comparison
     from lightspeed_providers.product_rag.evaluate.results import read_results
 
-    _need("scipy", "sklearn")
+    need_packages("scipy", "sklearn")
     comparison = _compared(read_results(before), read_results(after), searcher)
     if as_json:
         typer.echo(comparison.model_dump_json(indent=2))
@@ -202,20 +202,3 @@ def _end(lines: list[str]) -> None:
         typer.echo(line, err=True)
     if lines:
         raise typer.Exit(BELOW)
-
-
-def _need(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigurationError(
-            f"Measuring needs {', '.join(missing)}: pip install 'lightspeed-providers[evaluate]'."
-        )
-
-
-def _make(out: Path) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as fault:
-        raise ConfigurationError(
-            f"Directory '{out}' can't be made ({fault.strerror}): use another --out."
-        ) from fault

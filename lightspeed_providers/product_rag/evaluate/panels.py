@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from lightspeed_providers.core.plots import BAD, BAND, FAINT, GOOD, INK, OTHERS, PRODUCT, tidy
 from lightspeed_providers.product_rag.evaluate.metrics import metric_names, recall_cuts
 from lightspeed_providers.product_rag.evaluate.results import ALL, Measured, Results
 from lightspeed_providers.product_rag.evaluate.table import label
@@ -10,10 +11,6 @@ from lightspeed_providers.product_rag.evaluate.table import label
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-_PRODUCT = "#0b5fa5"
-_OTHERS = ("#e08e0b", "#8c8c8c", "#3a9d6e", "#b565a7")
-_ANSWERABLE, _UNANSWERABLE = "#4c6b73", "#d1495b"
-_INK, _FAINT, _BAND = "#222222", "#e4e4e4", "#f2f6fa"
 _BINS = 24
 _LONGEST = 18
 
@@ -24,11 +21,11 @@ def draw_quality(axes: "Axes", results: Results) -> None:
     groups = (ALL, *results.types)
     step = 1 / (len(results.searchers) + 0.6)
     first = -(len(results.searchers) - 1) * step / 2
-    axes.axhspan(-0.5, 0.5, color=_BAND, zorder=0)
+    axes.axhspan(-0.5, 0.5, color=BAND, zorder=0)
     for n, searcher in enumerate(results.searchers):
         _draw_searcher(axes, results, searcher, groups, first + n * step)
     for edge in range(1, len(groups)):
-        axes.axhline(edge - 0.5, color=_FAINT, linewidth=1, zorder=1)
+        axes.axhline(edge - 0.5, color=FAINT, linewidth=1, zorder=1)
     axes.set_yticks(range(len(groups)), [_with_count(results, group) for group in groups])
     axes.get_yticklabels()[0].set_fontweight("bold")
     axes.set_ylim(len(groups) - 0.5, -0.5)
@@ -39,7 +36,7 @@ def draw_quality(axes: "Axes", results: Results) -> None:
         loc="lower left", bbox_to_anchor=(0, 1.0), ncols=len(results.searchers), frameon=False,
         borderaxespad=0.3, handletextpad=0.3, columnspacing=1.2, fontsize=10.5,
     )  # fmt: skip
-    _tidy(axes, "x")
+    tidy(axes, "x")
 
 
 def draw_recall(axes: "Axes", results: Results) -> None:
@@ -57,13 +54,13 @@ def draw_recall(axes: "Axes", results: Results) -> None:
             for place, mean in zip(places, means, strict=True):
                 axes.annotate(
                     f"{mean:.0%}", (place, mean), xytext=(0, 2), textcoords="offset points",
-                    ha="center", fontsize=9.5, fontweight="bold", color=_PRODUCT,
+                    ha="center", fontsize=9.5, fontweight="bold", color=PRODUCT,
                 )  # fmt: skip
-    axes.set_title("The right page is", loc="left", fontsize=11.5, color=_INK, pad=14)
+    axes.set_title("The right page is", loc="left", fontsize=11.5, color=INK, pad=14)
     axes.set_xticks(range(len(cuts)), [_among(cut) for cut in cuts])
     axes.set_ylim(0, 1.0)
     axes.set_yticks([0, 0.5, 1.0], ["0 %", "50 %", "100 %"])
-    _tidy(axes, "y")
+    tidy(axes, "y")
 
 
 def draw_scores(axes: "Axes", results: Results) -> None:
@@ -74,8 +71,8 @@ def draw_scores(axes: "Axes", results: Results) -> None:
     no = [one.best_score for one in product.outcomes if one.id not in answerable]
     low, high = min(yes + no), max(yes + no)
     for values, color, name in (
-        (yes, _ANSWERABLE, "with an answer"),
-        (no, _UNANSWERABLE, "without"),
+        (yes, GOOD, "with an answer"),
+        (no, BAD, "without"),
     ):
         if values:
             axes.hist(
@@ -85,7 +82,7 @@ def draw_scores(axes: "Axes", results: Results) -> None:
     told = product.separation
     axes.set_xlabel("score of the best passage")
     if told is not None:
-        axes.axvline(told.threshold, color=_INK, linestyle="--", linewidth=1.2)
+        axes.axvline(told.threshold, color=INK, linestyle="--", linewidth=1.2)
         axes.set_xlabel(
             f"score of the best passage\n{told.threshold:.2f} separates best: keeps "
             f"{told.answerable_kept:.0%}, refuses {told.unanswerable_refused:.0%}"
@@ -95,7 +92,7 @@ def draw_scores(axes: "Axes", results: Results) -> None:
         loc="lower left", bbox_to_anchor=(-0.04, 1.0), ncols=2, frameon=False, borderaxespad=0.2,
         handlelength=1.2, handletextpad=0.4, columnspacing=1.0, fontsize=10.5,
     )  # fmt: skip
-    _tidy(axes, "x")
+    tidy(axes, "x")
 
 
 def _draw_searcher(
@@ -127,7 +124,7 @@ def _draw_searcher(
 def _color(results: Results, searcher: Measured) -> str:
     place = results.searchers.index(searcher)
     is_product = place == len(results.searchers) - 1
-    return _PRODUCT if is_product else _OTHERS[place % len(_OTHERS)]
+    return PRODUCT if is_product else OTHERS[place % len(OTHERS)]
 
 
 def _with_count(results: Results, group: str) -> str:
@@ -139,11 +136,3 @@ def _with_count(results: Results, group: str) -> str:
 
 def _among(cut: int) -> str:
     return "first" if cut == 1 else f"in first {cut}"
-
-
-def _tidy(axes: "Axes", grid: str) -> None:
-    axes.grid(axis="x" if grid == "x" else "y", color=_FAINT)
-    axes.set_axisbelow(True)
-    axes.tick_params(length=0, labelsize=10.5)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)

@@ -1,13 +1,13 @@
 """Reads questions with known answers, one JSON object a line."""
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.json_lines import read_json_lines
 
 UNANSWERABLE = "unanswerable"
 """The type of questions that the documentation does not answer."""
@@ -57,14 +57,11 @@ def read_questions(files: Iterable[Path]) -> tuple[Question, ...]:
     """Return the questions of all files, or say which line is wrong."""
     questions: dict[str, Question] = {}
     for file in files:
-        for number, line in enumerate(_lines(file), start=1):
-            if not line.strip():
-                continue
-            question = _question(line, f"Question file '{file}', line {number}")
+        for place, question in read_json_lines(file, Question, "Question file"):
             if question.id in questions:
                 raise ConfigurationError(
-                    f"Question file '{file}', line {number}, field 'id': '{question.id}' is "
-                    "there already; give every question an id of its own."
+                    f"{place}, field 'id': '{question.id}' is there already; give every question "
+                    "an id of its own."
                 )
             questions[question.id] = question
     return tuple(questions.values())
@@ -79,33 +76,3 @@ def of_split(questions: Sequence[Question], split: str) -> tuple[Question, ...]:
             f"No question has split '{split}' (there is: {there}): choose another --split."
         )
     return chosen
-
-
-def _lines(file: Path) -> list[str]:
-    try:
-        return file.read_text(encoding="utf-8-sig").split("\n")
-    except UnicodeDecodeError as fault:
-        line = fault.object[: fault.start].count(b"\n") + 1
-        raise ConfigurationError(
-            f"Question file '{file}', line {line}: not UTF-8; save it as UTF-8."
-        ) from fault
-    except OSError as fault:
-        raise ConfigurationError(
-            f"Question file '{file}' can't be read ({fault.strerror}): check the path."
-        ) from fault
-
-
-def _question(line: str, place: str) -> Question:
-    try:
-        return Question.model_validate(json.loads(line))
-    except json.JSONDecodeError as fault:
-        raise ConfigurationError(
-            f"{place}: not JSON ({fault.msg} at character {fault.pos + 1}); write one object a "
-            "line."
-        ) from fault
-    except ValidationError as fault:
-        first = fault.errors(include_url=False, include_input=False)[0]
-        field = ".".join(str(part) for part in first["loc"])
-        told = first["msg"].removeprefix("Value error, ")
-        where = f"{place}, field '{field}'" if field else place
-        raise ConfigurationError(f"{where}: {told}.") from fault

@@ -3,24 +3,18 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.tables import as_markdown, open_console, print_tables
 from lightspeed_providers.product_rag.evaluate.compare import Comparison
 from lightspeed_providers.product_rag.evaluate.picture import draw
 from lightspeed_providers.product_rag.evaluate.results import Results
 from lightspeed_providers.product_rag.evaluate.table import (
-    as_markdown,
     comparison_tables,
     headline,
-    print_tables,
     tables,
 )
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
-_PIPE_WIDTH = 100
 _NAMED = 5
 
 
@@ -36,7 +30,7 @@ def print_run(results: Results, comparison: Comparison | None, *, as_json: bool)
     if as_json:
         sys.stdout.write(results.model_dump_json(indent=2) + "\n")
         return
-    console = _console()
+    console = open_console()
     console.print(headline(results), markup=False, highlight=False)
     print_tables(tables(results), console)
     if comparison is not None:
@@ -45,7 +39,7 @@ def print_run(results: Results, comparison: Comparison | None, *, as_json: bool)
 
 def print_comparison(comparison: Comparison) -> None:
     """Print what changed between two runs, the losers first."""
-    console = _console()
+    console = open_console()
     for line in (f"Before: {comparison.before}", f"After:  {comparison.after}"):
         console.print(line, markup=False, highlight=False)
     print_tables(comparison_tables(comparison), console)
@@ -70,9 +64,3 @@ def write_run(out: Path, runs: Sequence[Results], comparison: Comparison | None)
             "--out."
         ) from fault
     sys.stderr.write(f"Written to {out}: {', '.join((*texts, 'quality.png'))}\n")
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    return Console() if sys.stdout.isatty() else Console(width=_PIPE_WIDTH)

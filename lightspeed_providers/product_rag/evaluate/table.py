@@ -1,31 +1,17 @@
 """Results as tables of text, for a terminal and as Markdown."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from lightspeed_providers.core.tables import Table
 from lightspeed_providers.product_rag.evaluate.certainty import Difference, Estimate
 from lightspeed_providers.product_rag.evaluate.compare import Change, Comparison
 from lightspeed_providers.product_rag.evaluate.metrics import metric_names
 from lightspeed_providers.product_rag.evaluate.results import ALL, Level, Measured, Results
 
-if TYPE_CHECKING:
-    from rich.console import Console
-
 _NONE = "–"
 _SURE = 0.05
 _SHOWN_QUESTION = 60
 _LABELS = {"ndcg": "nDCG", "mrr": "MRR"}
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """Rows of text under a title; a line break in a cell parts a number from its interval."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    note: str = ""
 
 
 def headline(results: Results) -> str:
@@ -56,39 +42,6 @@ def comparison_tables(comparison: Comparison) -> Iterator[Table]:
     if comparison.winners:
         yield _changes(f"Better: {len(comparison.winners)} questions", comparison.winners)
     yield _shifts(comparison)
-
-
-def print_tables(told: Iterable[Table], console: "Console") -> None:
-    """Write tables to a terminal or a pipe."""
-    from rich import box
-    from rich.table import Table as RichTable
-
-    for table in told:
-        shown = RichTable(
-            title=table.title,
-            title_justify="left",
-            title_style="bold",
-            caption=table.note or None,
-            caption_justify="left",
-            box=box.SIMPLE_HEAD,
-        )
-        for n, column in enumerate(table.columns):
-            shown.add_column(column, no_wrap=n == 0, overflow="fold")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown, markup=False, highlight=False)
-
-
-def as_markdown(heading: str, told: Iterable[Table]) -> str:
-    """Return tables as a Markdown page."""
-    parts = [f"# {heading}"]
-    for table in told:
-        lines = [_line(table.columns), _line("---" for _ in table.columns)]
-        lines += [_line(row) for row in table.rows]
-        parts += [f"## {table.title}", "\n".join(lines)]
-        if table.note:
-            parts.append(table.note)
-    return "\n\n".join(parts) + "\n"
 
 
 def label(metric: str) -> str:
@@ -247,9 +200,3 @@ def _ranks(ranks: Iterable[int | None]) -> str:
 def _cut(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= _SHOWN_QUESTION else f"{line[: _SHOWN_QUESTION - 1]}…"
-
-
-def _line(cells: Iterable[str]) -> str:
-    escaped = (cell.replace("|", "\\|") for cell in cells)
-    told = (f"{a} ({b})" if b else a for a, _, b in (cell.partition("\n") for cell in escaped))
-    return f"| {' | '.join(told)} |"
