@@ -163,6 +163,11 @@ class ShieldRunner(Protocol):
         """Only the slow shields, whose verdict the first text that leaves waits for."""
         ...
 
+    @property
+    def rewriting(self) -> "ShieldRunner":
+        """Only the shields that rewrite."""
+        ...
+
     def choosing(self, names: Mapping[Direction, Sequence[str]]) -> "ShieldRunner":
         """Only the named shields, in directions that are named; raises where one is unknown."""
         ...

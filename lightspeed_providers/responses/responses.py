@@ -38,6 +38,7 @@ from lightspeed_providers.core.errors import (
 from lightspeed_providers.core.principals import principal_of
 from lightspeed_providers.core.turns import Outcome, Passage, TurnSink
 from lightspeed_providers.core.verdicts import Action, Direction, Screening, ShieldRunner, Verdict
+from lightspeed_providers.responses.client_texts import rewritten_functions
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
 from lightspeed_providers.responses.copies import Copies
 from lightspeed_providers.responses.events import TERMINAL, CitedEvents, cited_response
@@ -341,6 +342,9 @@ class LightspeedResponsesImpl(Responses):
         cleared = with_texts(request, rewritten)
         if turn.refusal is not None:
             return cleared
+        cleared = await self._without_personal_data(cleared, turn, runner.rewriting)
+        if turn.refusal is not None:
+            return cleared
         passing = input_texts(cleared)
         for _, screening in await _screen_all(joined_parts(passing), turn, runner.before_model):
             turn.judged(tuple(v for v in screening.verdicts if v.action is Action.BLOCK))
@@ -352,6 +356,22 @@ class LightspeedResponsesImpl(Responses):
         if any(late.screens(direction) for direction in Direction):
             turn.late_verdicts = asyncio.create_task(_verdicts(passing, turn, late))
         return cleared
+
+    async def _without_personal_data(
+        self, request: CreateResponseRequest, turn: OpenTurn, runner: ShieldRunner
+    ) -> CreateResponseRequest:
+        """Return the request with the client's own instructions and functions rewritten."""
+        if not runner.screens(Direction.INPUT):
+            return request
+
+        async def rewrite(text: str) -> str:
+            screening = await runner.screen(Direction.INPUT, text, turn.context)
+            turn.judged(tuple(v for v in screening.verdicts if v.action is not Action.ALLOW))
+            return screening.text
+
+        if turn.prompt == request.instructions:
+            turn.prompt = await rewrite(turn.prompt)
+        return await rewritten_functions(request, rewrite)
 
     async def _retrieve(
         self, question: str, turn: OpenTurn, runner: ShieldRunner

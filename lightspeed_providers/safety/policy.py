@@ -76,6 +76,11 @@ class ShieldPolicy:
         """Only the slow shields, whose verdict the first text that leaves waits for."""
         return self._those(lambda s: s.options.beside_model and not s.shield.replaces)
 
+    @property
+    def rewriting(self) -> "ShieldPolicy":
+        """Only the shields that rewrite."""
+        return self._those(lambda s: s.shield.replaces)
+
     def choosing(self, names: Mapping[Direction, Sequence[str]]) -> "ShieldPolicy":
         """Only the named shields, in their given order, in directions that are named."""
         for direction, shield_id in [(d, n) for d, listed in names.items() for n in listed]:

@@ -164,6 +164,11 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
         """Only the slow shields, whose verdict the first text that leaves waits for."""
         return self._policy.beside_model
 
+    @property
+    def rewriting(self) -> ShieldPolicy:
+        """Only the shields that rewrite."""
+        return self._policy.rewriting
+
     def choosing(self, names: Mapping[Direction, Sequence[str]]) -> ShieldPolicy:
         """Only the named shields, in directions that are named; raises where one is unknown.
 

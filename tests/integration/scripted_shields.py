@@ -18,7 +18,6 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
 )
 
-
 ALLOW = Allow()
 
 

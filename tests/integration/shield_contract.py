@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 from lightspeed_providers.core.verdicts import Action, Direction, Screening
-from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.safety.checking import ConfiguredShield
+from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.safety.policy import ShieldPolicy
 from lightspeed_providers.safety.shields import SHIELDS
 from lightspeed_providers.safety.shields.base import Answer, Models, OnError

@@ -268,6 +268,26 @@ def test_one_value_keeps_one_placeholder_in_a_conversation(
     in_server(client, story)
 
 
+def test_instructions_and_functions_of_a_client_are_rewritten_and_never_block(
+    client: TestClient, ask: Ask, shields: Callable[[ShieldPolicy], None], turns: list[Turn]
+) -> None:
+    shields(policy_of({"inout_redaction": {"kind": "redaction"}, "input_canary": PATTERN}))
+    schema = {"type": "object", "properties": {"a": {"description": f"{CANARY} or c@d.org"}}}
+    tool = {"type": "function", "name": "f", "description": "Of a@b.org", "parameters": schema}
+
+    async def story() -> None:
+        upstream = CallingUpstream([], ["Fine."])
+        await ask(upstream, tools=[tool], instructions=f"Jane is a@b.org, and {CANARY}.")
+        sent = said_to(upstream)
+        assert f"Jane is <EMAIL_1>, and {CANARY}." in sent
+        assert "Of <EMAIL_1>" in sent
+        assert f"{CANARY} or <EMAIL_2>" in sent
+        assert "@" not in sent
+        assert turns[0].outcome == "answered"
+
+    in_server(client, story)
+
+
 # Slow shields beside the model
 
 

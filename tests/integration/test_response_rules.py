@@ -10,17 +10,17 @@ from llama_stack_api import (
 from lightspeed_providers.core.errors import LightspeedError, UnprocessableError
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.product_rag import SearchArguments
-from lightspeed_providers.safety.checkpoints import Checkpoints
 from lightspeed_providers.responses.citations import referenced_documents
 from lightspeed_providers.responses.config import RetrievalConfig
 from lightspeed_providers.responses.faults import as_error
-from lightspeed_providers.responses.to_model import with_passages, without_refused_turns
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.prompts import (
     NOTHING_FOUND,
     effective_prompt,
     question_with_passages,
 )
+from lightspeed_providers.responses.to_model import with_passages, without_refused_turns
+from lightspeed_providers.safety.checkpoints import Checkpoints
 
 REFUSAL = "I cannot answer that."
 

@@ -162,7 +162,7 @@ def _queries(vectors: Vectors) -> Vectors:
     chance = np.random.default_rng(1)
     first, second = chance.integers(0, len(vectors), (2, _MEASURED))
     mixed = np.asarray(vectors[first]) + 0.7 * np.asarray(vectors[second])
-    return (mixed / np.linalg.norm(mixed, axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(mixed / np.linalg.norm(mixed, axis=1, keepdims=True), dtype=np.float32)
 
 
 def _exact(queries: Vectors, vectors: Vectors) -> NDArray[np.int64]:
