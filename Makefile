@@ -44,7 +44,7 @@ generate: $(READY) ## Write run.yaml from the template
 
 .PHONY: pin
 pin: $(READY) ## Resolve constraints.txt again from pyproject.toml
-	$(BIN)/uv pip compile pyproject.toml --extra evaluate --extra transcripts --group dev --universal --python-version 3.12 \
+	$(BIN)/uv pip compile pyproject.toml --extra evaluate --extra names --extra transcripts --group dev --universal --python-version 3.12 \
 		--generate-hashes --no-emit-index-url --no-emit-find-links --no-header --no-annotate \
 		--upgrade --output-file constraints.txt
 

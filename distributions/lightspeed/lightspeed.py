@@ -83,12 +83,8 @@ def _settings(providers: dict[str, list[Provider]]) -> RunConfigSettings:
     return RunConfigSettings(
         provider_overrides=providers,
         default_models=[],
-        default_shields=[
-            ShieldInput(shield_id=shield, provider_id=NAME, provider_shield_id=shield)
-            for shield in LightspeedShieldsConfig.shield_ids(
-                LightspeedShieldsConfig.sample_run_config()
-            )
-        ],
+        # The provider registers the others with it.
+        default_shields=[ShieldInput(shield_id=NAME, provider_id=NAME, provider_shield_id=NAME)],
         default_connectors=[],
         vector_stores_config=VectorStoresConfig(
             default_provider_id="faiss",

@@ -2,6 +2,10 @@
 
 responses.py       face: admits, prompts, guards and retrieves, then delegates to the stock loop
 guarded.py         face: decorated inference, the only way to a model and back
+to_model.py        face: what a model gets, as the shields cleared it
+gate.py            face: what a model says, as the shields let it out
+chunks.py          face: chunks of an answer's stream
+client_texts.py    face: texts of a request that are no turn: instructions, functions
 events.py          face: citations and sequence numbers on the way out
 store.py           face: the stored response is the cited one
 history.py         face: what was said before, with turns that can be taken out of it
@@ -11,9 +15,9 @@ request_texts.py   face: the texts inside a request, and the request with other 
 faults.py          face: what went wrong upstream, in one line with a status
 config.py          profile and limits
 prompts.py         which system prompt holds, and how passages reach the model
-checkpoints.py     where streamed text may be cut for a check
 citations.py       documents behind passages
 open_turn.py       a turn while it is going on
+threads.py         which conversation a turn belongs to
 tool_use.py        which tools the model called, and what it got
 attachments.py     files and images as they are recorded
 origins.py         which turn a stored message came with

@@ -390,7 +390,7 @@ class LightspeedResponsesImpl(Responses):
         if not runner.screens(Direction.TOOL):
             return tuple(found), ()
         screenings = await asyncio.gather(
-            *(runner.screen(Direction.TOOL, p.content, turn.context) for p in found)
+            *(self._screened_passage(p.content, turn, runner) for p in found)
         )
         kept = tuple(
             p.model_copy(update={"content": s.text})
@@ -398,6 +398,15 @@ class LightspeedResponsesImpl(Responses):
             if s.blocked_by is None
         )
         return kept, tuple(v for s in screenings for v in s.verdicts)
+
+    async def _screened_passage(self, text: str, turn: OpenTurn, runner: ShieldRunner) -> Screening:
+        """Return a passage as the tool shields leave it; one that they know is not asked about."""
+        if self._cleared.holds(runner, Direction.TOOL, text):
+            return Screening(text=text)
+        screening = await runner.screen(Direction.TOOL, text, turn.context)
+        if screening.blocked_by is None and screening.text == text:
+            self._cleared.note(runner, Direction.TOOL, text)
+        return screening
 
     async def _govern(
         self, events: AsyncIterator[Any], turn: OpenTurn, *, recorded: bool

@@ -12,7 +12,7 @@ from pydantic import (
 )
 
 from lightspeed_providers.core.errors import ConfigurationError
-from lightspeed_providers.safety.demo_policy import DEMO_SHIELDS
+from lightspeed_providers.safety.demo.policy import DEMO_SHIELDS
 from lightspeed_providers.safety.shields import SHIELDS
 from lightspeed_providers.safety.shields.base import ShieldOptions
 

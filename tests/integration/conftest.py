@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -164,9 +165,21 @@ OTHER_SWITCHES = {"VLLM_URL", "OLLAMA_URL", "VERTEX_AI_PROJECT", "LIGHTSPEED_MOD
 
 @pytest.fixture(scope="session")
 def client(app: Any) -> Iterator[TestClient]:
-    """An HTTP client of the server in this process."""
+    """An HTTP client of the server in this process, once its shields have been tested."""
     with TestClient(app, raise_server_exceptions=False) as client:
+        wait_for_shields(client)
         yield client
+
+
+def wait_for_shields(client: TestClient, seconds: float = 120) -> None:
+    """Wait until the topic shield has learnt its examples."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        components = {c["name"]: c for c in client.get("/readiness").json()["components"]}
+        if components["shields"]["state"] == "ready":
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"shields are not ready: {components['shields']}")
 
 
 def in_server(client: TestClient, story: Callable[[], Awaitable[None]]) -> None:

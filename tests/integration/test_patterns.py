@@ -15,7 +15,7 @@ from shield_contract import ShieldContract
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
-from lightspeed_providers.safety.demo_policy import DEMO_SHIELDS
+from lightspeed_providers.safety.demo.policy import DEMO_SHIELDS
 from lightspeed_providers.safety.shields.base import Block, Scanner
 from lightspeed_providers.safety.shields.normalise import normalised, with_capitals_seen
 from lightspeed_providers.safety.shields.patterns import PatternsOptions, PatternsShield

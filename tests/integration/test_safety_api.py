@@ -31,7 +31,7 @@ from lightspeed_providers.core.errors import (
 from lightspeed_providers.core.verdicts import Context, Direction, ShieldRunner
 from lightspeed_providers.safety import get_provider_impl
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
-from lightspeed_providers.safety.demo_policy import DEMO_SHIELDS
+from lightspeed_providers.safety.demo.policy import DEMO_SHIELDS
 from lightspeed_providers.safety.safety import LightspeedShieldsImpl
 
 INPUT, OUTPUT, TOOL = Direction.INPUT, Direction.OUTPUT, Direction.TOOL

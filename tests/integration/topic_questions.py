@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from lightspeed_providers.core.embedder import shared_embedder
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.core.verdicts import Context, Direction
-from lightspeed_providers.safety.demo_policy import DEMO_SHIELDS
+from lightspeed_providers.safety.demo.policy import DEMO_SHIELDS
 from lightspeed_providers.safety.shields.base import Allow, Block, Chat, Models
 from lightspeed_providers.safety.shields.question_validity import (
     QuestionValidityOptions,
