@@ -32,7 +32,8 @@ _INVISIBLE = re.compile(
 """Zero-width characters, direction marks, fillers, variation selectors, tags."""
 
 _IDEOGRAPHS = range(0x4E00, 0xA000)
-_MOST_REMEMBERED = 32_768
+_FIRST_FORGOTTEN = 0x20000
+"""Beyond the first two planes there is little in use, and remembering takes memory."""
 
 
 def prepare() -> None:
@@ -47,8 +48,7 @@ def normalised(text: str) -> str:
 
 def normal_bytes(text: str) -> bytes:
     """Return the normal form of a text in UTF-8."""
-    folded = map(_folded, _chunks(text))
-    return next(folded, b"") if len(text) <= _CHUNK else _single_spaced(folded)
+    return _folded(text) if len(text) <= _CHUNK else _single_spaced(map(_folded, _chunks(text)))
 
 
 def joined(before: bytes, then: bytes) -> bytes:
@@ -61,9 +61,10 @@ def with_capitals_seen(text: str) -> str | None:
 
     A normal form reads a Greek capital nu as the small one, which looks like v.
     """
-    if text.isascii() or not any(map(_looking_capital().search, _chunks(text))):
+    looking = _looking_capital()
+    if text.isascii() or not any(map(looking.search, _chunks(text))):
         return None
-    return "".join(chunk.translate(capitals()) for chunk in _chunks(text))
+    return "".join(looking.sub(_seen, chunk) for chunk in _chunks(text))
 
 
 def folded_character(character: str) -> str:
@@ -77,9 +78,14 @@ def _looking_capital() -> re.Pattern[str]:
     return re.compile(f"[{''.join(map(chr, capitals()))}]")
 
 
+def _seen(capital: re.Match[str]) -> str:
+    return capitals()[ord(capital[0])]
+
+
 def _folded(text: str) -> bytes:
     plain = text if text.isascii() else text.translate(_FOLDS)
-    return _BLANKS.sub(b" ", plain.encode().translate(_FOLDED_ASCII, _CONTROLS))
+    data = plain.encode().translate(_FOLDED_ASCII, _CONTROLS)
+    return _BLANKS.sub(b" ", data) if b"  " in data else data
 
 
 def _single_spaced(pieces: Iterable[bytes]) -> bytes:
@@ -99,10 +105,10 @@ class _Folds(dict[int, str | int]):
     """What characters beyond ASCII become, worked out when one is first met."""
 
     def __missing__(self, code: int) -> str | int:
-        if code in _IDEOGRAPHS or 0x20000 <= code < 0x2F800 or 0x2FA20 <= code < 0xE0000:
-            return code  # ideographs have no other form
-        folded = _fold(chr(code))
-        if len(self) < _MOST_REMEMBERED:
+        if 0x20000 <= code < 0x2F800 or 0x2FA20 <= code < 0xE0000:
+            return code  # rare ideographs, which have no other form
+        folded = code if code in _IDEOGRAPHS else _fold(chr(code))
+        if code < _FIRST_FORGOTTEN:
             self[code] = folded
         return folded
 

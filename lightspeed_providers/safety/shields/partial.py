@@ -28,10 +28,12 @@ class PartialPattern:
         """Bytes of the longest match; None where there is no limit."""
         self._by_byte = by_byte
         self._open = LinearPattern(f"(?:{piece.beginning or _NOTHING})\\z", by_byte=by_byte)
-        if self._open.size > _LARGEST:
+        self.size = self._open.size
+        """Steps of the expression that is searched for."""
+        if self.size > _LARGEST:
             raise ValueError(
-                f"too large to follow in a stream ({self._open.size} steps, at most {_LARGEST}): "
-                "shorten its counted repetitions or split the list over several shields"
+                f"too large to follow in a stream ({self.size} steps, at most {_LARGEST}): "
+                "shorten its counted repetitions"
             )
 
     def open_from(self, data: bytes, start: int = 0) -> int:

@@ -22,6 +22,8 @@ _KEPT = 2_048
 _LETTERS = re.compile(r"[^\W_]+|[\W_]+")
 _GAP_AT_END = re.compile(r"[\W_]{0,5}\Z")
 _WIDEST_GAP = 4
+_GROUP = 4
+"""Characters of base64 that stand for whole bytes."""
 _FILLING = 3
 """Zero bytes that stand behind what was decoded."""
 _FEWEST_LETTERS = 6
@@ -83,13 +85,19 @@ class EncodedTail(Tail):
     def _grow(self, text: str) -> bool:
         if not self._is_text or not text:
             return False
+        decodable = len(self._run) // _GROUP
         self._run += text
-        decoded = from_base64([self._run[: len(self._run) // 4 * 4]]).decode(errors="replace")
-        self._is_text = not UNREADABLE.search(decoded[:-_FILLING].removesuffix("\ufffd"))
+        if len(self._run) // _GROUP == decodable:
+            return False
+        decoded = from_base64([self._run[: len(self._run) // _GROUP * _GROUP]])
+        readable_so_far = decoded[:-_FILLING].decode(errors="replace").removesuffix("\ufffd")
+        self._is_text = not UNREADABLE.search(readable_so_far)
         if self._is_text and len(self._run) <= _MOST_HELD:
             return False
         found = self.end()
-        self._run = self._run[(len(self._run) - _KEPT) // 4 * 4 :] if self._is_text else ""
+        self._run = (
+            self._run[(len(self._run) - _KEPT) // _GROUP * _GROUP :] if self._is_text else ""
+        )
         return found
 
     def _is_forbidden(self, run: str) -> bool:
@@ -105,6 +113,9 @@ class SpacedTail(Tail):
 
     def push(self, text: str) -> bool:
         """Read on and tell whether the letters said something forbidden."""
+        if not self._run and len(text) > 1 and text.isalnum():
+            self._in_word = True
+            return False
         for token in _LETTERS.findall(text):
             if self._continues(token):
                 self._run += token

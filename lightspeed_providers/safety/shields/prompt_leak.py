@@ -22,6 +22,7 @@ from lightspeed_providers.safety.shields.base import (
 from lightspeed_providers.safety.shields.linear import literal
 from lightspeed_providers.safety.shields.normalise import normal_bytes, normalised, prepare
 from lightspeed_providers.safety.shields.patterns import PatternsShield
+from lightspeed_providers.safety.shields.patterns_expressions import Expressions
 from lightspeed_providers.safety.shields.patterns_rules import Rules
 from lightspeed_providers.safety.shields.prompt_leak_scanner import PromptLeakScanner
 from lightspeed_providers.safety.shields.prompt_leak_words import Prompt, prompt_of
@@ -63,7 +64,8 @@ class PromptLeakOptions(ShieldOptions):
     def rules(self) -> Rules | None:
         """What finds the canaries, compiled; None where there is none."""
         canaries = [canary.get_secret_value() for canary in self.canaries]
-        return Rules([form for c in canaries for form in _forms(c)], []) if canaries else None
+        forms = [form for canary in canaries for form in _forms(canary)]
+        return Rules([Expressions(forms)]) if forms else None
 
     def build(self, models: Models) -> Shield:
         """Return the shield."""
