@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -254,3 +255,8 @@ def turns(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
     monkeypatch.setattr(responses_impl, "_sink", Listening())
     return seen
+
+
+def has_trace(log: str) -> bool:
+    """Whether a log holds a stack trace; the host logs the configuration, examples included."""
+    return re.search(r"^Traceback \(", log, re.MULTILINE) is not None

@@ -3,6 +3,4 @@
 policy.py               which shields, in their order
 topic.yaml              questions that are about Django, and others that only look like it
 injection.py            the trained head, for users' texts and for documents
-expressions.py          what attempts to change the instructions look like
-foreign_expressions.py  the same in other languages
 """

@@ -7,6 +7,7 @@ in the configuration when it is first needed. Every part of a text is judged and
 import asyncio
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Literal, Self
 
 import numpy as np
@@ -24,7 +25,7 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
 )
 from lightspeed_providers.safety.shields.examples_asking import QUESTION, allows
-from lightspeed_providers.safety.shields.examples_head import TrainedHead, read_head
+from lightspeed_providers.safety.shields.examples_head import TrainedHead, head_file, read_head
 from lightspeed_providers.safety.shields.examples_parts import parts
 
 _FEWEST = 3
@@ -107,6 +108,11 @@ class ExamplesOptions(ShieldOptions):
     def models(self) -> tuple[str, ...]:
         """The ids of the registered models that the shield asks."""
         return (self.embedding_model,) if self.model is None else (self.embedding_model, self.model)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The trained head's file; a change of it builds the shield anew."""
+        return () if self.file is None else (head_file(self.file),)
 
     def build(self, models: Models) -> Shield:
         """Return the shield; nothing is loaded or asked yet."""

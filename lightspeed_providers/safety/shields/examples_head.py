@@ -136,11 +136,15 @@ def shipped() -> list[str]:
     return sorted(path.stem for path in _SHIPPED.glob("*.json"))
 
 
+def head_file(name: str) -> Path:
+    """Return the file of a shipped head's name, or the path that is given."""
+    return _SHIPPED / f"{name}.json" if name in shipped() else Path(name)
+
+
 def read_head(name: str) -> TrainedHead:
     """Return the head of a file, or of a shipped name; raises ValueError in one line."""
-    path = _SHIPPED / f"{name}.json" if name in shipped() else Path(name)
     try:
-        return TrainedHead.from_json(path.read_text(encoding="utf-8"))
+        return TrainedHead.from_json(head_file(name).read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(
             f"Failed to read head '{name}' ({error.strerror}): give the path of a file that "

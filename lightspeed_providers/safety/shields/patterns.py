@@ -16,6 +16,7 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
     scan,
 )
+from lightspeed_providers.safety.shields.injection_expressions import INJECTION
 from lightspeed_providers.safety.shields.linear import LinearPattern
 from lightspeed_providers.safety.shields.normalise import (
     normal_bytes,
@@ -34,6 +35,11 @@ _FORM = (
 )
 
 
+type ListName = Literal["injection"]
+
+_LISTS: dict[ListName, tuple[str, ...]] = {"injection": INJECTION}
+
+
 class PatternsOptions(ShieldOptions):
     """Options of a shield of kind `patterns`."""
 
@@ -47,6 +53,11 @@ class PatternsOptions(ShieldOptions):
         description=f"Regular expressions in RE2 syntax that block, matched in any case {_FORM}. "
         "`\\b` knows ASCII letters only. In a stream, a match of more than 4,096 characters may be "
         "missed: write `.{0,100}` rather than `.*`.",
+    )
+    lists: tuple[ListName, ...] = Field(
+        default=(),
+        description="Lists of expressions that come with this package: `injection` has what is "
+        "said only to change or reveal an assistant's instructions, in several languages.",
     )
     allow_phrases: tuple[str, ...] = Field(
         default=(),
@@ -67,8 +78,8 @@ class PatternsOptions(ShieldOptions):
 
     @model_validator(mode="after")
     def _compiles(self) -> Self:
-        if not self.phrases and not self.expressions:
-            raise ValueError("give at least one of `phrases` and `expressions`")
+        if not self.phrases and not self.expressions and not self.lists:
+            raise ValueError("give at least one of `phrases`, `expressions` and `lists`")
         for phrase in (*self.phrases, *self.allow_phrases):
             if not normalised(phrase).strip():
                 raise ValueError(f"phrase {phrase!r} has no visible character")
@@ -85,7 +96,9 @@ class PatternsOptions(ShieldOptions):
     @cached_property
     def rules(self) -> Rules:
         """What is forbidden and allowed, compiled."""
-        return rules(self.phrases, self.expressions, self.allow_phrases, self.allow_expressions)
+        listed = (expression for name in self.lists for expression in _LISTS[name])
+        expressions = (*self.expressions, *listed)
+        return rules(self.phrases, expressions, self.allow_phrases, self.allow_expressions)
 
     def build(self, models: Models) -> Shield:
         """Return the shield."""

@@ -4,6 +4,8 @@ They are the first stage before a trained head, so they are precise: each needs 
 it is about, not an alarming word alone.
 """
 
+from lightspeed_providers.safety.shields.injection_expressions_foreign import FOREIGN
+
 _DROP = (
     r"(?:ignor(?:e|ing)|disregard(?:ing)?|forget(?: about)?|overrid(?:e|ing)|bypass|discard"
     r"|neglect"
@@ -142,3 +144,5 @@ PERSONAS = [
     r"|guard\w*) ?"
     r"(?:filters?|checks?|rules|polic\w+|rails?)?\b",
 ]
+
+INJECTION = (*OVERRIDES, *FOREIGN, *CREDENTIALS, *PERSONAS)
