@@ -1,4 +1,4 @@
-"""Texts of a request that are no turn of a conversation: its instructions, its functions.
+"""Texts of a request that are no turn of a conversation: instructions, functions, unknown fields.
 
 They are the client's own, so nothing in them blocks; but what is rewritten in a question would
 reach the model through them.
@@ -9,20 +9,34 @@ from typing import Any
 
 from llama_stack_api import CreateResponseRequest
 
+_IDENTIFIERS = ("safety_identifier", "prompt_cache_key")
+
 type Rewrite = Callable[[str], Awaitable[str]]
 
 
-async def rewritten_functions(
+async def rewritten_settings(
     request: CreateResponseRequest, rewrite: Rewrite
 ) -> CreateResponseRequest:
-    """Return the request with the texts of its functions' descriptions and schemas rewritten."""
-    if not any(tool.type == "function" for tool in request.tools or []):
-        return request
-    tools = [
-        await _function(tool, rewrite) if tool.type == "function" else tool
-        for tool in request.tools or []
-    ]
-    return request.model_copy(update={"tools": tools})
+    """Return the request with every text rewritten that the host sends to the model beside turns.
+
+    Those are functions' descriptions and schemas, the answer's format, identifiers, and whatever
+    fields the host does not know.
+    """
+    changed = {
+        name: await _values(value, rewrite) for name, value in (request.model_extra or {}).items()
+    }
+    for name in _IDENTIFIERS:
+        changed[name] = await _values(getattr(request, name), rewrite)
+    if request.tools:
+        changed["tools"] = [await _tool(tool, rewrite) for tool in request.tools]
+    if request.text is not None:
+        answer_format = await _values(request.text.format, rewrite)
+        changed["text"] = request.text.model_copy(update={"format": answer_format})
+    return request.model_copy(update=changed)
+
+
+async def _tool(tool: Any, rewrite: Rewrite) -> Any:  # Any: the host's tools of many kinds
+    return await _function(tool, rewrite) if tool.type == "function" else tool
 
 
 async def _function(tool: Any, rewrite: Rewrite) -> Any:  # Any: the host's function tools

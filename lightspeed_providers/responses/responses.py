@@ -38,7 +38,7 @@ from lightspeed_providers.core.errors import (
 from lightspeed_providers.core.principals import principal_of
 from lightspeed_providers.core.turns import Outcome, Passage, TurnSink
 from lightspeed_providers.core.verdicts import Action, Direction, Screening, ShieldRunner, Verdict
-from lightspeed_providers.responses.client_texts import rewritten_functions
+from lightspeed_providers.responses.client_texts import rewritten_settings
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
 from lightspeed_providers.responses.copies import Copies
 from lightspeed_providers.responses.events import TERMINAL, CitedEvents, cited_response
@@ -360,7 +360,7 @@ class LightspeedResponsesImpl(Responses):
     async def _without_personal_data(
         self, request: CreateResponseRequest, turn: OpenTurn, runner: ShieldRunner
     ) -> CreateResponseRequest:
-        """Return the request with the client's own instructions and functions rewritten."""
+        """Return the request with the client's own instructions and settings rewritten."""
         if not runner.screens(Direction.INPUT):
             return request
 
@@ -371,7 +371,7 @@ class LightspeedResponsesImpl(Responses):
 
         if turn.prompt == request.instructions:
             turn.prompt = await rewrite(turn.prompt)
-        return await rewritten_functions(request, rewrite)
+        return await rewritten_settings(request, rewrite)
 
     async def _retrieve(
         self, question: str, turn: OpenTurn, runner: ShieldRunner

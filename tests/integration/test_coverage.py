@@ -1,6 +1,7 @@
 """Every text on its way to a model and from it is screened: a canary in each place is caught."""
 
 import asyncio
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -268,7 +269,7 @@ def test_one_value_keeps_one_placeholder_in_a_conversation(
     in_server(client, story)
 
 
-def test_instructions_and_functions_of_a_client_are_rewritten_and_never_block(
+def test_settings_of_a_client_are_rewritten_and_never_block(
     client: TestClient, ask: Ask, shields: Callable[[ShieldPolicy], None], turns: list[Turn]
 ) -> None:
     shields(policy_of({"inout_redaction": {"kind": "redaction"}, "input_canary": PATTERN}))
@@ -277,11 +278,20 @@ def test_instructions_and_functions_of_a_client_are_rewritten_and_never_block(
 
     async def story() -> None:
         upstream = CallingUpstream([], ["Fine."])
-        await ask(upstream, tools=[tool], instructions=f"Jane is a@b.org, and {CANARY}.")
+        await ask(
+            upstream,
+            tools=[tool],
+            instructions=f"Jane is a@b.org, and {CANARY}.",
+            safety_identifier="e@f.org",
+            prompt_cache_key="g@h.org",
+            text={"format": {"type": "json_schema", "name": "x", "schema": schema}},
+            unknown_field={"for": ["i@j.org"]},
+        )
         sent = said_to(upstream)
         assert f"Jane is <EMAIL_1>, and {CANARY}." in sent
         assert "Of <EMAIL_1>" in sent
-        assert f"{CANARY} or <EMAIL_2>" in sent
+        assert f"{CANARY} or <EMAIL_" in sent
+        assert {f"<EMAIL_{n}>" for n in range(1, 6)} <= set(re.findall(r"<EMAIL_\d>", sent))
         assert "@" not in sent
         assert turns[0].outcome == "answered"
 

@@ -32,6 +32,7 @@ class TestRedaction(ShieldContract):
         "请联系user@example.com。": "请联系<EMAIL_1>。",
         "邮箱：用户@例子.广告": "邮箱：<EMAIL_1>",
         "?to=user%40example.com&x": "?to=<EMAIL_1>&x",
+        "?to=user%40example.com for user@example.com": "?to=<EMAIL_1> for <EMAIL_1>",
         "postgres://me:s3cr3t@db.example.com/x": "postgres://me:<KEY_1>@db.example.com/x",
         "redis://:mCznbtsxUtFE@cache:6379/1": "redis://:<KEY_1>@cache:6379/1",
         f"card {CARD}!": "card <CARD_1>!",

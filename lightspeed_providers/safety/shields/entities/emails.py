@@ -91,4 +91,9 @@ def _is_mark(character: str) -> bool:
     return not character.isascii() and unicodedata.category(character).startswith("M")
 
 
-EMAIL = (Rule("EMAIL", _EMAIL, (b"@", b"%40"), prove=_email, identity=bytes.lower),)
+def _as_sent(address: bytes) -> bytes:
+    """Return an address as it is outside of URLs, in small letters."""
+    return address.lower().replace(b"%40", b"@")
+
+
+EMAIL = (Rule("EMAIL", _EMAIL, (b"@", b"%40"), prove=_email, identity=_as_sent),)
