@@ -75,6 +75,14 @@ between runs, which skips creating it again.
 }
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _kept_vectors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """All servers of a run keep what they embed of examples in one place."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("LIGHTSPEED_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def docs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A directory with four pages of documentation of our own writing."""

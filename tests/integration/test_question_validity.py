@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -342,7 +343,7 @@ async def unsure(
     shield: QuestionValidityShield, monkeypatch: pytest.MonkeyPatch
 ) -> QuestionValidityShield:
     """Return the shield with judges to whom everything is unclear."""
-    topic = await shield._topic()
+    topic = await shield._topic.get()
     monkeypatch.setattr(Judge, "probability", lambda _self, rows, *_: np.full(len(rows), 0.5))
     for cutoffs in (topic.quick_cutoffs, topic.last_cutoffs):
         object.__setattr__(cutoffs, "clear_below", 0.0)
@@ -388,6 +389,10 @@ class Slow(Judging):
 
 
 class TestLearning:
+    @pytest.fixture(autouse=True)
+    def _nothing_kept(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("LIGHTSPEED_CACHE_DIR", str(tmp_path))
+
     async def test_waiting_checks_share_one_embedding_of_the_examples(self) -> None:
         counting = CountingEmbed()
         shield = shield_of(DJANGO, counting.models)
@@ -489,3 +494,37 @@ def test_names_of_software_are_signs(text: str, signs: tuple[int, int, int]) -> 
 def test_a_product_that_no_list_knows_is_known_by_its_name() -> None:
     names = NamedSoftware("Running the Acmesync file service.", ["restart it"])
     assert names.signs("Acmesync or MySQL?") == (0, 1, 1)
+
+
+class TestExamplesInAFile:
+    def options(self, file: Path) -> dict[str, Any]:
+        sides = ("on_topic", "off_topic")
+        rest = {name: value for name, value in DJANGO.items() if name not in sides}
+        return {**rest, "examples": str(file)}
+
+    def test_a_file_is_read_and_watched(self, tmp_path: Path) -> None:
+        file = tmp_path / "pump.yaml"
+        file.write_text("on_topic: [a, b, c]\noff_topic: [d, e]\n")
+        options = QuestionValidityOptions.model_validate({**self.options(file), "off_topic": ["f"]})
+        assert options.sides.on_topic == ("a", "b", "c")
+        assert options.sides.off_topic == ("d", "e", "f")
+        assert options.files == (file,)
+
+    @pytest.mark.parametrize(
+        ("text", "reason"),
+        [
+            (None, "can't be read"),
+            ("on_topic: [a, b]\noff_topic: [c, d, e]", "`on_topic` has 2 questions"),
+            ("on_topic: yes", "no YAML with lists"),
+            ("{", "no YAML with lists"),
+            ("other: []", "no YAML with lists"),
+        ],
+    )
+    def test_a_wrong_file_is_told_in_one_line(
+        self, text: str | None, reason: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "pump.yaml"
+        if text is not None:
+            file.write_text(text)
+        with pytest.raises(ValueError, match=reason):
+            QuestionValidityOptions.model_validate(self.options(file))

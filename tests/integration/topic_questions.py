@@ -21,6 +21,7 @@ from lightspeed_providers.safety.shields.question_validity import (
     QuestionValidityOptions,
     QuestionValidityShield,
 )
+from lightspeed_providers.safety.shields.topic_examples import read_examples
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "shields"
 _VECTORS: dict[str, NDArray[np.float32]] = {}
@@ -41,7 +42,9 @@ def no_chat(_model: str) -> Chat:
 def options_of(product: str) -> dict[str, Any]:
     """Return the options of a product's topic shield."""
     if product == "django":
-        return {**DEMO_SHIELDS["input_topic"], "embedding_model": "embeddings"}
+        examples = read_examples(DEMO_SHIELDS["input_topic"]["examples"]).model_dump()
+        demo = {k: v for k, v in DEMO_SHIELDS["input_topic"].items() if k != "examples"}
+        return {**demo, **examples, "embedding_model": "embeddings"}
     file = BENCHMARKS / f"{product}-topic.yaml"
     options: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return options

@@ -1,15 +1,9 @@
 """The demo product's shields, in the order in which they run."""
 
-from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightspeed_providers.safety.demo.injection import EMBEDDING_MODEL, INPUT_INJECTION, REFUSAL
-
-_TOPIC: dict[str, list[str]] = yaml.safe_load(
-    Path(__file__).with_name("topic.yaml").read_text(encoding="utf-8")
-)
+from lightspeed_providers.safety.shields.topic_examples import DEMO
 
 DEMO_SHIELDS: dict[str, dict[str, Any]] = {
     "input_forbidden": {
@@ -30,9 +24,7 @@ DEMO_SHIELDS: dict[str, dict[str, Any]] = {
         "embedding_model": EMBEDDING_MODEL,
         "topic": "Building, testing, securing and deploying web applications with the Django web "
         "framework for Python: models, views, templates, forms, the admin site, migrations.",
-        "on_topic": _TOPIC["on_topic"],
-        "off_topic": _TOPIC["off_topic"],
-        "headings": _TOPIC["headings"],
+        "examples": DEMO,
         "refusal": "I can only answer questions about Django. Please ask me about building, "
         "testing or running Django applications.",
         # The first question after a start may have to wait until the examples are learnt.

@@ -27,6 +27,8 @@ from lightspeed_providers.safety.shields.base import (
 from lightspeed_providers.safety.shields.examples_asking import QUESTION, allows
 from lightspeed_providers.safety.shields.examples_head import TrainedHead, head_file, read_head
 from lightspeed_providers.safety.shields.examples_parts import parts
+from lightspeed_providers.safety.shields.kept_vectors import kept_vectors
+from lightspeed_providers.safety.shields.learnt_once import LearntOnce
 
 _FEWEST = 3
 
@@ -130,11 +132,11 @@ class ExamplesShield(Shield):
         self._options = options
         self._embed = embed
         self._chat = chat
-        self._learning: asyncio.Task[TrainedHead] | None = None
+        self._learnt = LearntOnce(self._learn)
 
     async def check(self, text: str, direction: Direction, context: Context) -> Answer:
         """Block what scores too high; raises where the language model babbles."""
-        head = self._options.trained or await self._learnt()
+        head = self._options.trained or await self._learnt.get()
         judged = await asyncio.to_thread(parts, text, self._options.most_parts, head.wording)
         if not judged:
             return Allow(score=0.0, stage="empty")
@@ -149,24 +151,9 @@ class ExamplesShield(Shield):
         threshold = self._options.threshold or head.threshold
         return (Block if score >= threshold else Allow)(score=score, stage="head")
 
-    async def _learnt(self) -> TrainedHead:
-        """Return the head of the given examples, fitted once; giving up does not stop that."""
-        if self._learning is None or _is_lost(self._learning):
-            self._learning = asyncio.create_task(self._learn())
-            # Looking at a failure keeps asyncio from logging it with the text.
-            self._learning.add_done_callback(_is_lost)
-        return await asyncio.shield(self._learning)
-
     async def _learn(self) -> TrainedHead:
         block, allow = self._options.block, self._options.allow
         texts: Sequence[str] = [*block, *allow]
-        vectors = await self._embed([*texts])
+        vectors = await kept_vectors(self._options.embedding_model, texts, self._embed)
         wanted = [True] * len(block) + [False] * len(allow)
         return await asyncio.to_thread(TrainedHead.learn, texts, vectors, wanted)
-
-
-def _is_lost(task: asyncio.Task[TrainedHead]) -> bool:
-    """Tell a task that failed, or whose event loop is gone, from one that gives a result."""
-    if task.done():
-        return task.cancelled() or task.exception() is not None
-    return task.get_loop() is not asyncio.get_running_loop()

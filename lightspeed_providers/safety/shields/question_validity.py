@@ -7,9 +7,11 @@ model, where one is named.
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Literal
+from functools import cached_property
+from pathlib import Path
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.shields.base import (
@@ -22,14 +24,22 @@ from lightspeed_providers.safety.shields.base import (
     Shield,
     ShieldOptions,
 )
+from lightspeed_providers.safety.shields.kept_vectors import Vectors, kept_vectors
+from lightspeed_providers.safety.shields.learnt_once import LearntOnce
 from lightspeed_providers.safety.shields.topic import Topic, learn, unit_length
 from lightspeed_providers.safety.shields.topic_cutoffs import Cutoffs
+from lightspeed_providers.safety.shields.topic_examples import (
+    TopicExamples,
+    examples_file,
+    read_examples,
+)
 from lightspeed_providers.safety.shields.topic_glance import Glance
 from lightspeed_providers.safety.shields.topic_model import ask_model
 from lightspeed_providers.safety.shields.topic_reading import WINDOW, read
 from lightspeed_providers.safety.shields.topic_weighing import Look, before, of_text, together
 
 _INLINE_CHARACTERS = 1500
+_FEWEST = 3
 _EARLIER = 2
 """How many turns back a follow-up may refer."""
 
@@ -40,15 +50,21 @@ class QuestionValidityOptions(ShieldOptions):
     kind: Literal["question_validity"]
     topic: str = Field(min_length=1, description="What the product is, in a sentence or two.")
     on_topic: tuple[str, ...] = Field(
-        min_length=3,
+        default=(),
         description="Questions that the assistant is there for, as users write them: keywords and "
         "error messages too. A few work, 100 are better.",
     )
     off_topic: tuple[str, ...] = Field(
-        min_length=3,
+        default=(),
         description="Questions near the product that it is not there for, such as those about "
         "other products. What is off topic for any product (cooking, health, politics, …) is known "
         "already.",
+    )
+    examples: str | None = Field(
+        default=None,
+        min_length=1,
+        description="A YAML file with more `on_topic` and `off_topic` questions, or `django-demo`, "
+        "which comes with this package. A change of the file is taken up while serving.",
     )
     embedding_model: str = Field(min_length=1, description="Id of a registered embedding model.")
     model: str | None = Field(
@@ -57,6 +73,30 @@ class QuestionValidityOptions(ShieldOptions):
         description="Id of a registered language model that decides what is unclear; it reads the "
         "topic, the last turns and the question. Without one the likelier side decides.",
     )
+
+    @model_validator(mode="after")
+    def _has_examples(self) -> Self:
+        for side, listed in self.sides.model_dump().items():
+            if len(listed) < _FEWEST:
+                raise ValueError(
+                    f"`{side}` has {len(listed)} questions: give {_FEWEST} or more, here or in the "
+                    "file that `examples` names"
+                )
+        return self
+
+    @cached_property
+    def sides(self) -> TopicExamples:
+        """All examples, those of the file first."""
+        filed = TopicExamples() if self.examples is None else read_examples(self.examples)
+        return TopicExamples(
+            on_topic=(*filed.on_topic, *self.on_topic),
+            off_topic=(*filed.off_topic, *self.off_topic),
+        )
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The file of examples; a change of it builds the shield anew."""
+        return () if self.examples is None else (examples_file(self.examples),)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -79,14 +119,14 @@ class QuestionValidityShield(Shield):
         self._options = options
         self._embed = embed
         self._chat = chat
-        self._learning: asyncio.Task[Topic] | None = None
+        self._topic = LearntOnce(self._learn)
 
     async def check(self, text: str, direction: Direction, context: Context) -> Answer:
         """Block what is likelier off topic than not; raises where the language model babbles."""
         reading = await _beside(len(text), read, text)
         if not reading.windows:
             return Allow(score=0.0, stage="small_talk")
-        topic = await self._topic()
+        topic = await self._topic.get()
         glance = await _beside(len(text), Glance.at, topic, reading)
         if glance.decides(topic.quick_cutoffs, is_first=not context.history):
             return _answer(topic.quick_cutoffs, glance.off_topic, "static")
@@ -117,23 +157,13 @@ class QuestionValidityShield(Shield):
             return []
         return topic.looks(texts, unit_length(await self._embed([*texts])))
 
-    async def _topic(self) -> Topic:
-        """Return what the examples teach, learnt once; a check that gives up does not stop that."""
-        if self._learning is None or _is_lost(self._learning):
-            options = self._options
-            self._learning = asyncio.create_task(
-                learn(options.topic, options.on_topic, options.off_topic, self._embed)
-            )
-            # Looking at a failure keeps asyncio from logging it with the text.
-            self._learning.add_done_callback(_is_lost)
-        return await asyncio.shield(self._learning)
+    async def _learn(self) -> Topic:
+        options = self._options
 
+        async def embed(texts: list[str]) -> Vectors:
+            return await kept_vectors(options.embedding_model, texts, self._embed)
 
-def _is_lost(task: asyncio.Task[Topic]) -> bool:
-    """Tell a task that failed, or whose event loop is gone, from one that gives a result."""
-    if task.done():
-        return task.cancelled() or task.exception() is not None
-    return task.get_loop() is not asyncio.get_running_loop()
+        return await learn(options.topic, options.sides.on_topic, options.sides.off_topic, embed)
 
 
 async def _beside[*Given, Made](
