@@ -50,8 +50,8 @@ def generate(path: Path, count: int, seed: int) -> None:
 
 def measure(path: Path, show: bool) -> None:
     """Print a table of what the shield found."""
-    from lightspeed_providers.safety.shields.entities import PLACEHOLDER, RULES
-    from lightspeed_providers.safety.shields.redaction_find import RuleSet, Search
+    from lightspeed_providers.safety.shields.redacting.entities import PLACEHOLDER, RULES
+    from lightspeed_providers.safety.shields.redacting.find import RuleSet, Search
 
     rules = RuleSet((PLACEHOLDER, *RULES))
     found, missed, right, wrong = Counter[str](), Counter[str](), Counter[str](), Counter[str]()

@@ -24,11 +24,12 @@ from lightspeed_providers.core.model_packages import (
 )
 from lightspeed_providers.core.readiness import State, board
 from lightspeed_providers.core.verdicts import Context, Direction
-from lightspeed_providers.safety.shields import classifier_loading, classifier_model
 from lightspeed_providers.safety.shields.base import Allow, Answer, Block, Models
 from lightspeed_providers.safety.shields.classifier import ClassifierOptions, ClassifierShield
-from lightspeed_providers.safety.shields.classifier_labels import label_numbers, probabilities
-from lightspeed_providers.safety.shields.classifier_model import open_classifier
+from lightspeed_providers.safety.shields.classifying import loading as classifier_loading
+from lightspeed_providers.safety.shields.classifying import model as classifier_model
+from lightspeed_providers.safety.shields.classifying.labels import label_numbers, probabilities
+from lightspeed_providers.safety.shields.classifying.model import open_classifier
 from lightspeed_providers.safety.shields.parts import parts, readable, spans
 
 INPUT = Direction.INPUT

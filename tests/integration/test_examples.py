@@ -26,9 +26,9 @@ from lightspeed_providers.safety.shields.base import (
     Shield,
 )
 from lightspeed_providers.safety.shields.examples import ExamplesOptions
-from lightspeed_providers.safety.shields.examples_head import read_head
-from lightspeed_providers.safety.shields.examples_parts import parts
-from lightspeed_providers.safety.shields.examples_wording import Wording
+from lightspeed_providers.safety.shields.heads.parts import parts
+from lightspeed_providers.safety.shields.heads.trained import read_head
+from lightspeed_providers.safety.shields.heads.wording import Wording
 from lightspeed_providers.safety.shields.verdict_words import parse
 
 INPUT = Direction.INPUT

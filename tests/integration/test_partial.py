@@ -7,8 +7,8 @@ import time
 import pytest
 import re2  # type: ignore[import-untyped]  # ships no type information
 
-from lightspeed_providers.safety.shields.partial import PartialPattern
-from lightspeed_providers.safety.shields.partial_syntax import folded, without_gaps
+from lightspeed_providers.safety.shields.matching.partial import PartialPattern
+from lightspeed_providers.safety.shields.matching.partial_syntax import folded, without_gaps
 
 EMAIL = (
     r"[A-Za-z0-9_](?:[A-Za-z0-9._%+'-]{0,62}[A-Za-z0-9_%+-])?"

@@ -17,10 +17,10 @@ from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.safety.shields.base import Block, Scanner
-from lightspeed_providers.safety.shields.injection_expressions import INJECTION
-from lightspeed_providers.safety.shields.normalise import normalised, with_capitals_seen
+from lightspeed_providers.safety.shields.matching.injection_expressions import INJECTION
+from lightspeed_providers.safety.shields.matching.normalise import normalised, with_capitals_seen
+from lightspeed_providers.safety.shields.matching.rules import Rules, rules
 from lightspeed_providers.safety.shields.patterns import PatternsOptions, PatternsShield
-from lightspeed_providers.safety.shields.patterns_rules import Rules, rules
 
 REPOSITORY = Path(__file__).parents[2]
 README = re.sub(r"(?ms)^```.*?^```$", "", (REPOSITORY / "README.md").read_text())

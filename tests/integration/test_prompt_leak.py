@@ -15,8 +15,8 @@ from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.config import LightspeedShieldsConfig
 from lightspeed_providers.safety.shields.base import Block, Models, Shield
+from lightspeed_providers.safety.shields.leaking.words import Prompt
 from lightspeed_providers.safety.shields.prompt_leak import PromptLeakOptions
-from lightspeed_providers.safety.shields.prompt_leak_words import Prompt
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 CANARY = "zebra-quartz-7491"

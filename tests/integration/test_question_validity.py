@@ -32,9 +32,9 @@ from lightspeed_providers.safety.shields.question_validity import (
     QuestionValidityOptions,
     QuestionValidityShield,
 )
-from lightspeed_providers.safety.shields.topic import learn
-from lightspeed_providers.safety.shields.topic_judge import Judge
-from lightspeed_providers.safety.shields.topic_names import NamedSoftware
+from lightspeed_providers.safety.shields.topic.judge import Judge
+from lightspeed_providers.safety.shields.topic.learning import learn
+from lightspeed_providers.safety.shields.topic.names import NamedSoftware
 
 DJANGO = options_of("django")
 PRODUCTS = ("django", "postgresql")

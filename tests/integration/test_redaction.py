@@ -11,8 +11,8 @@ from shield_contract import ShieldContract
 
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.safety.shields.base import Allow, Models, Replace, Shield
+from lightspeed_providers.safety.shields.redacting.numbers import Conversations
 from lightspeed_providers.safety.shields.redaction import RedactionOptions
-from lightspeed_providers.safety.shields.redaction_numbers import Conversations
 
 INPUT, OUTPUT = Direction.INPUT, Direction.OUTPUT
 CARD, AMEX, IBAN = "4111 1111 1111 1111", "3782 822463 10005", "DE89 3704 0044 0532 0130 00"

@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
-from lightspeed_providers.safety.shields.examples_head import read_head
+from lightspeed_providers.safety.shields.heads.trained import read_head
 from lightspeed_providers.safety.training.cli import train
 from lightspeed_providers.safety.training.data import Example, read_examples
 from lightspeed_providers.safety.training.learning import threshold_for

@@ -21,7 +21,7 @@ from lightspeed_providers.safety.shields.question_validity import (
     QuestionValidityOptions,
     QuestionValidityShield,
 )
-from lightspeed_providers.safety.shields.topic_examples import read_examples
+from lightspeed_providers.safety.shields.topic.examples import read_examples
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks" / "shields"
 _VECTORS: dict[str, NDArray[np.float32]] = {}

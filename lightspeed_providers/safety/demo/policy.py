@@ -3,7 +3,7 @@
 from typing import Any
 
 from lightspeed_providers.safety.demo.injection import EMBEDDING_MODEL, INPUT_INJECTION, REFUSAL
-from lightspeed_providers.safety.shields.topic_examples import DEMO
+from lightspeed_providers.safety.shields.topic.examples import DEMO
 
 DEMO_SHIELDS: dict[str, dict[str, Any]] = {
     "input_forbidden": {

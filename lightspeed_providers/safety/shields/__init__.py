@@ -1,4 +1,11 @@
-"""The kinds of shields; a new kind is one file beside this one and one line here."""
+"""The kinds of shields; a new kind is one file beside this one and one line in `SHIELDS`.
+
+base.py     what a shield is
+one file a kind, and a package beside it where it takes more than a file:
+            matching/, leaking/, redacting/, naming/, topic/, heads/, classifying/
+kept_vectors.py, learnt_once.py, static_embeddings.py, verdict_words.py, parts.py, microbatch.py
+            what several kinds use
+"""
 
 from lightspeed_providers.safety.shields.base import ShieldOptions
 from lightspeed_providers.safety.shields.classifier import ClassifierOptions

@@ -20,9 +20,9 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
     scan,
 )
-from lightspeed_providers.safety.shields.classifier_labels import label_numbers, probabilities
-from lightspeed_providers.safety.shields.classifier_loading import Classifier, shared_classifier
-from lightspeed_providers.safety.shields.classifier_model import OpenClassifier, is_directory
+from lightspeed_providers.safety.shields.classifying.labels import label_numbers, probabilities
+from lightspeed_providers.safety.shields.classifying.loading import Classifier, shared_classifier
+from lightspeed_providers.safety.shields.classifying.model import OpenClassifier, is_directory
 from lightspeed_providers.safety.shields.parts import readable
 
 _INLINE_CHARACTERS = 2000

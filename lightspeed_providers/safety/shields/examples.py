@@ -24,9 +24,9 @@ from lightspeed_providers.safety.shields.base import (
     Shield,
     ShieldOptions,
 )
-from lightspeed_providers.safety.shields.examples_asking import QUESTION, allows
-from lightspeed_providers.safety.shields.examples_head import TrainedHead, head_file, read_head
-from lightspeed_providers.safety.shields.examples_parts import parts
+from lightspeed_providers.safety.shields.heads.asking import QUESTION, allows
+from lightspeed_providers.safety.shields.heads.parts import parts
+from lightspeed_providers.safety.shields.heads.trained import TrainedHead, head_file, read_head
 from lightspeed_providers.safety.shields.kept_vectors import kept_vectors
 from lightspeed_providers.safety.shields.learnt_once import LearntOnce
 

@@ -20,13 +20,13 @@ from lightspeed_providers.safety.shields.base import (
     Shield,
     ShieldOptions,
 )
-from lightspeed_providers.safety.shields.names_model import (
+from lightspeed_providers.safety.shields.naming.model import (
     MISSING,
     Name,
     is_installed,
     recognizer,
 )
-from lightspeed_providers.safety.shields.redaction_numbers import Conversations, Numbers
+from lightspeed_providers.safety.shields.redacting.numbers import Conversations, Numbers
 
 type NameKind = Literal["person", "place"]
 

@@ -16,18 +16,18 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
     scan,
 )
-from lightspeed_providers.safety.shields.injection_expressions import INJECTION
-from lightspeed_providers.safety.shields.linear import LinearPattern
-from lightspeed_providers.safety.shields.normalise import (
+from lightspeed_providers.safety.shields.matching.injection_expressions import INJECTION
+from lightspeed_providers.safety.shields.matching.linear import LinearPattern
+from lightspeed_providers.safety.shields.matching.normalise import (
     normal_bytes,
     normalised,
     prepare,
     with_capitals_seen,
 )
-from lightspeed_providers.safety.shields.partial_syntax import folded
-from lightspeed_providers.safety.shields.patterns_rules import Rules, rules
-from lightspeed_providers.safety.shields.patterns_scanner import PatternsScanner
-from lightspeed_providers.safety.shields.unwrap import respelled, spaced_words, unwrapped
+from lightspeed_providers.safety.shields.matching.partial_syntax import folded
+from lightspeed_providers.safety.shields.matching.rules import Rules, rules
+from lightspeed_providers.safety.shields.matching.scanner import PatternsScanner
+from lightspeed_providers.safety.shields.matching.unwrap import respelled, spaced_words, unwrapped
 
 _FORM = (
     "in the text's normal form: in lower case, Unicode variants and look-alikes as the letter they "

@@ -19,14 +19,14 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
     scan,
 )
-from lightspeed_providers.safety.shields.linear import literal
-from lightspeed_providers.safety.shields.normalise import normal_bytes, normalised, prepare
+from lightspeed_providers.safety.shields.leaking.scanner import PromptLeakScanner
+from lightspeed_providers.safety.shields.leaking.words import Prompt, prompt_of
+from lightspeed_providers.safety.shields.matching.expressions import Expressions
+from lightspeed_providers.safety.shields.matching.linear import literal
+from lightspeed_providers.safety.shields.matching.normalise import normal_bytes, normalised, prepare
+from lightspeed_providers.safety.shields.matching.rules import Rules
+from lightspeed_providers.safety.shields.matching.unwrap import respelled, spaced_words, unwrapped
 from lightspeed_providers.safety.shields.patterns import PatternsShield
-from lightspeed_providers.safety.shields.patterns_expressions import Expressions
-from lightspeed_providers.safety.shields.patterns_rules import Rules
-from lightspeed_providers.safety.shields.prompt_leak_scanner import PromptLeakScanner
-from lightspeed_providers.safety.shields.prompt_leak_words import Prompt, prompt_of
-from lightspeed_providers.safety.shields.unwrap import respelled, spaced_words, unwrapped
 
 _SHORTEST_CANARY = 8
 _NO_WORD = re.compile(r"[\W_]+")

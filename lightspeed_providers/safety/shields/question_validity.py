@@ -26,17 +26,17 @@ from lightspeed_providers.safety.shields.base import (
 )
 from lightspeed_providers.safety.shields.kept_vectors import Vectors, kept_vectors
 from lightspeed_providers.safety.shields.learnt_once import LearntOnce
-from lightspeed_providers.safety.shields.topic import Topic, learn, unit_length
-from lightspeed_providers.safety.shields.topic_cutoffs import Cutoffs
-from lightspeed_providers.safety.shields.topic_examples import (
+from lightspeed_providers.safety.shields.topic.cutoffs import Cutoffs
+from lightspeed_providers.safety.shields.topic.examples import (
     TopicExamples,
     examples_file,
     read_examples,
 )
-from lightspeed_providers.safety.shields.topic_glance import Glance
-from lightspeed_providers.safety.shields.topic_model import ask_model
-from lightspeed_providers.safety.shields.topic_reading import WINDOW, read
-from lightspeed_providers.safety.shields.topic_weighing import Look, before, of_text, together
+from lightspeed_providers.safety.shields.topic.glance import Glance
+from lightspeed_providers.safety.shields.topic.learning import Topic, learn, unit_length
+from lightspeed_providers.safety.shields.topic.model import ask_model
+from lightspeed_providers.safety.shields.topic.reading import WINDOW, read
+from lightspeed_providers.safety.shields.topic.weighing import Look, before, of_text, together
 
 _INLINE_CHARACTERS = 1500
 _FEWEST = 3

@@ -16,11 +16,11 @@ from lightspeed_providers.safety.shields.base import (
     ShieldOptions,
     scan,
 )
-from lightspeed_providers.safety.shields.entities import PLACEHOLDER, RULES
-from lightspeed_providers.safety.shields.redaction_find import RuleSet
-from lightspeed_providers.safety.shields.redaction_numbers import Conversations, Numbers
-from lightspeed_providers.safety.shields.redaction_rewrite import Rewriter
-from lightspeed_providers.safety.shields.redaction_stream import RedactionScanner
+from lightspeed_providers.safety.shields.redacting.entities import PLACEHOLDER, RULES
+from lightspeed_providers.safety.shields.redacting.find import RuleSet
+from lightspeed_providers.safety.shields.redacting.numbers import Conversations, Numbers
+from lightspeed_providers.safety.shields.redacting.rewrite import Rewriter
+from lightspeed_providers.safety.shields.redacting.stream import RedactionScanner
 
 type EntityName = Literal["key", "email", "iban", "card", "ssn", "ip", "phone"]
 

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.progress import Report
-from lightspeed_providers.safety.shields.examples_head import TrainedHead
-from lightspeed_providers.safety.shields.examples_parts import parts
-from lightspeed_providers.safety.shields.examples_wording import Wording
+from lightspeed_providers.safety.shields.heads.parts import parts
+from lightspeed_providers.safety.shields.heads.trained import TrainedHead
+from lightspeed_providers.safety.shields.heads.wording import Wording
 from lightspeed_providers.safety.training.data import Example
 
 _MOST_PARTS = 8

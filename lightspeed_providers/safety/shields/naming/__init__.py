@@ -1,0 +1,1 @@
+"""The model that `names` finds people and places with."""
