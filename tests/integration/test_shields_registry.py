@@ -1,5 +1,7 @@
 """Llama Stack's registry follows the configuration, whatever an earlier start wrote into it."""
 
+import multiprocessing
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -168,16 +170,27 @@ async def test_a_reload_shows_what_runs_now(start: Start) -> None:
     assert told["input_words"]["timeout_s"] == 1.0
 
 
-def test_a_conversation_survives_a_changed_shield(
-    index: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name in OTHER_SWITCHES:
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("LIGHTSPEED_STATE_DIR", str(tmp_path))
-    monkeypatch.setenv("LIGHTSPEED_INDEX", str(index))
-    monkeypatch.setenv("LLAMA_CPP_URL", "http://127.0.0.1:9/v1")
-    file = tmp_path / "run.yaml"
-    monkeypatch.setenv("LLAMA_STACK_CONFIG", str(file))
+def test_a_conversation_survives_a_changed_shield(index: Path, tmp_path: Path) -> None:
+    # A process of its own: Llama Stack knows one set of stores a process.
+    story = multiprocessing.get_context("spawn").Process(
+        target=conversation_story, args=(index, tmp_path)
+    )
+    story.start()
+    story.join(timeout=180)
+    assert story.exitcode == 0
+
+
+def conversation_story(index: Path, state: Path) -> None:
+    """Three starts over one state directory, each with another shield."""
+    for name in OTHER_SWITCHES & os.environ.keys():
+        del os.environ[name]
+    file = state / "run.yaml"
+    os.environ |= {
+        "LIGHTSPEED_STATE_DIR": str(state),
+        "LIGHTSPEED_INDEX": str(index),
+        "LLAMA_CPP_URL": "http://127.0.0.1:9/v1",
+        "LLAMA_STACK_CONFIG": str(file),
+    }
     conversation = ""
     for timeout_s, provider_id in ((5, "lightspeed"), (2, "lightspeed"), (2, "another-id")):
         config = run_config()
