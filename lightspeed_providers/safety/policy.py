@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import cached_property
 
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.verdicts import (
@@ -46,7 +47,7 @@ class ShieldPolicy:
     async def ready(self) -> None:
         """Nothing is waited for: who made the policy tests its shields."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """Differs where the shields, their settings or their directions differ."""
         routes = (f"{d.value}:{','.join(self.watching(d))}" for d in Direction)

@@ -5,10 +5,7 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
-import yaml
-from llama_stack.core.stack import EnvVarError, replace_env_vars
 from llama_stack.core.storage.datatypes import (
     PostgresSqlStoreConfig,
     SqliteSqlStoreConfig,
@@ -16,12 +13,12 @@ from llama_stack.core.storage.datatypes import (
 )
 from llama_stack.core.storage.sqlstore.sqlalchemy_sqlstore import SqlAlchemySqlStoreImpl
 from llama_stack.core.storage.sqlstore.sqlstore import sqlstore_impl
-from llama_stack.core.utils.config_resolution import resolve_config_or_distro
 from pydantic import TypeAdapter, ValidationError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from lightspeed_providers.core.errors import ConfigurationError
 from lightspeed_providers.core.paths import state_dir
+from lightspeed_providers.run_configuration import provider_settings, read_run_configuration
 
 from .config import Durability, LightspeedTranscriptsConfig
 from .spill import Spill
@@ -76,16 +73,10 @@ async def opened_store(
 def _settings(
     config: str,
 ) -> tuple[LightspeedTranscriptsConfig, SqliteSqlStoreConfig | PostgresSqlStoreConfig]:
-    run = _run_configuration(config)
-    providers = run.get("providers", {}).get("transcripts", [])
-    found = [each for each in providers if each.get("provider_type") == PROVIDER_TYPE]
-    if not found:
-        raise ConfigurationError(
-            f"Configuration '{config}' has no provider of type '{PROVIDER_TYPE}': "
-            "name the one that your server runs with."
-        )
+    run = read_run_configuration(config)
+    configured = provider_settings(run, "transcripts", PROVIDER_TYPE)
     try:
-        settings = LightspeedTranscriptsConfig.model_validate(found[0].get("config", {}))
+        settings = LightspeedTranscriptsConfig.model_validate(configured)
         backends = run.get("storage", {}).get("backends", {})
         if settings.store.backend not in backends:
             raise ConfigurationError(
@@ -100,21 +91,6 @@ def _settings(
             f"Setting '{place}' of the transcripts in '{config}' is wrong: {first['msg']}."
         ) from error
     return settings, backend
-
-
-def _run_configuration(config: str) -> dict[str, Any]:  # Any: the host's own settings are in it
-    try:
-        path = resolve_config_or_distro(config)
-        run: dict[str, Any] = replace_env_vars(yaml.safe_load(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, EnvVarError) as error:
-        raise ConfigurationError(
-            f"Failed to read the run configuration '{config}' ({' '.join(str(error).split())})."
-        ) from error
-    except ValueError as error:
-        raise ConfigurationError(
-            f"No run configuration '{config}': give its path or a distribution's name."
-        ) from error
-    return run
 
 
 def _checked(name: str) -> str:

@@ -3,7 +3,8 @@
 base.py     what a shield is
 one file a kind, and a package beside it where it takes more than a file:
             matching/, leaking/, redacting/, naming/, topic/, heads/, classifying/
-kept_vectors.py, learnt_once.py, static_embeddings.py, verdict_words.py, parts.py, microbatch.py
+judging_options.py, kept_vectors.py, learnt_once.py, static_embeddings.py, verdict_words.py,
+parts.py, microbatch.py
             what several kinds use
 """
 

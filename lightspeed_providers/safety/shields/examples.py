@@ -22,22 +22,21 @@ from lightspeed_providers.safety.shields.base import (
     Embed,
     Models,
     Shield,
-    ShieldOptions,
 )
 from lightspeed_providers.safety.shields.heads.asking import QUESTION, allows
 from lightspeed_providers.safety.shields.heads.parts import parts
 from lightspeed_providers.safety.shields.heads.trained import TrainedHead, head_file, read_head
+from lightspeed_providers.safety.shields.judging_options import JudgingOptions
 from lightspeed_providers.safety.shields.kept_vectors import kept_vectors
 from lightspeed_providers.safety.shields.learnt_once import LearntOnce
 
 _FEWEST = 3
 
 
-class ExamplesOptions(ShieldOptions):
+class ExamplesOptions(JudgingOptions):
     """Options of a shield of kind `examples`."""
 
     kind: Literal["examples"]
-    embedding_model: str = Field(min_length=1, description="Id of a registered embedding model.")
     file: str | None = Field(
         default=None,
         min_length=1,
@@ -107,22 +106,13 @@ class ExamplesOptions(ShieldOptions):
         return None if self.file is None else read_head(self.file)
 
     @property
-    def models(self) -> tuple[str, ...]:
-        """The ids of the registered models that the shield asks."""
-        return (self.embedding_model,) if self.model is None else (self.embedding_model, self.model)
-
-    @property
     def files(self) -> tuple[Path, ...]:
         """The trained head's file; a change of it builds the shield anew."""
         return () if self.file is None else (head_file(self.file),)
 
     def build(self, models: Models) -> Shield:
         """Return the shield; nothing is loaded or asked yet."""
-        return ExamplesShield(
-            self,
-            models.embed(self.embedding_model),
-            None if self.model is None else models.chat(self.model),
-        )
+        return ExamplesShield(self, *self.judges(models))
 
 
 class ExamplesShield(Shield):

@@ -22,8 +22,8 @@ from lightspeed_providers.safety.shields.base import (
     Embed,
     Models,
     Shield,
-    ShieldOptions,
 )
+from lightspeed_providers.safety.shields.judging_options import JudgingOptions
 from lightspeed_providers.safety.shields.kept_vectors import Vectors, kept_vectors
 from lightspeed_providers.safety.shields.learnt_once import LearntOnce
 from lightspeed_providers.safety.shields.topic.cutoffs import Cutoffs
@@ -44,7 +44,7 @@ _EARLIER = 2
 """How many turns back a follow-up may refer."""
 
 
-class QuestionValidityOptions(ShieldOptions):
+class QuestionValidityOptions(JudgingOptions):
     """Options of a shield of kind `question_validity`."""
 
     kind: Literal["question_validity"]
@@ -66,7 +66,6 @@ class QuestionValidityOptions(ShieldOptions):
         description="A YAML file with more `on_topic` and `off_topic` questions, or `django-demo`, "
         "which comes with this package. A change of the file is taken up while serving.",
     )
-    embedding_model: str = Field(min_length=1, description="Id of a registered embedding model.")
     model: str | None = Field(
         default=None,
         min_length=1,
@@ -98,18 +97,9 @@ class QuestionValidityOptions(ShieldOptions):
         """The file of examples; a change of it builds the shield anew."""
         return () if self.examples is None else (examples_file(self.examples),)
 
-    @property
-    def models(self) -> tuple[str, ...]:
-        """The ids of the registered models that the shield asks."""
-        return (self.embedding_model,) if self.model is None else (self.embedding_model, self.model)
-
     def build(self, models: Models) -> Shield:
         """Return the shield; nothing is loaded or asked yet."""
-        return QuestionValidityShield(
-            self,
-            models.embed(self.embedding_model),
-            None if self.model is None else models.chat(self.model),
-        )
+        return QuestionValidityShield(self, *self.judges(models))
 
 
 class QuestionValidityShield(Shield):
