@@ -33,7 +33,7 @@ def configuration(*, redacting: bool) -> dict[str, Any]:
     shields = safety["config"]["shields"]
     safety["config"]["shields"] = {REDACTION: shields[REDACTION]} if redacting else {}
     [responses] = config["providers"]["responses"]
-    responses["config"]["profile"]["retrieval"] = {"mode": "off"}
+    responses["config"]["profiles"] = [{"retrieval": {"mode": "off"}}]
     config["external_apis_dir"] = str(ROOT / "distributions" / "lightspeed" / "apis.d")
     config["registered_resources"]["models"] = [
         {"model_id": MODEL, "provider_id": "openai", "provider_model_id": "test"}

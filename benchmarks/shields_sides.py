@@ -27,10 +27,11 @@ from llama_stack_api.safety import ModerationObject, ModerationObjectResults
 from pydantic import Field
 from shields_answer import QUESTION, spoken
 
-from lightspeed_providers.core.verdicts import Context, Direction, Release
+from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
 from lightspeed_providers.responses.guarded import TURN, GuardedInference
 from lightspeed_providers.responses.open_turn import OpenTurn
+from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.safety.checking import ConfiguredShield
 from lightspeed_providers.safety.policy import ShieldPolicy
 from lightspeed_providers.safety.shields.base import (
@@ -208,7 +209,7 @@ def open_turn(instructions: str = "") -> OpenTurn:
     """Return a turn as the face opens one."""
     return OpenTurn(
         user_id="anonymous",
-        profile="benchmark",
+        rules=ProfileConfig(name="benchmark"),
         prompt=instructions,
         prompt_version="0123456789ab",
         model_requested=MODEL,
@@ -220,7 +221,7 @@ def open_turn(instructions: str = "") -> OpenTurn:
 
 async def gated(inference: Any, policy: ShieldPolicy, turn: OpenTurn) -> AsyncIterator[Any]:
     """Return what our gate lets out of the upstream's answer."""
-    guarded = GuardedInference(inference, CHECKPOINT_CHARS, Release.HOLD)
+    guarded = GuardedInference(inference, CHECKPOINT_CHARS)
     params = OpenAIChatCompletionRequestWithExtraBody.model_validate(
         {
             "model": MODEL,
@@ -246,7 +247,7 @@ class Sides:
             {
                 "persistence": self._persistence,
                 "default_model": MODEL,
-                "profile": {"retrieval": {"mode": "off"}},
+                "profiles": [{"retrieval": {"mode": "off"}}],
             }
         )
         policy = ShieldPolicy(shields)

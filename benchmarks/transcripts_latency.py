@@ -78,7 +78,7 @@ def configuration(home: Path, name: str, durability: str) -> Configuration:
     resources = config["registered_resources"]
     wanted = {"lightspeed", *safety["config"]["shields"]}
     resources["shields"] = [s for s in resources["shields"] if s["shield_id"] in wanted]
-    responses["config"]["profile"]["retrieval"] = {"mode": "off"}
+    responses["config"]["profiles"] = [{"retrieval": {"mode": "off"}}]
     transcripts["config"]["transcripts_enabled"] = name == "on"
     transcripts["config"]["durability"] = durability
     if name == "stock":

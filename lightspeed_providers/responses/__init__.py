@@ -1,6 +1,12 @@
 """The Responses API, governed: one path from question to cited, guarded, recorded answer.
 
 responses.py       face: admits, prompts, guards and retrieves, then delegates to the stock loop
+profiles/          what makes an assistant one product's: which one holds for a request
+admission.py       face: which requests may be answered, by which profile, model and prompt
+input_guard.py     face: what a client sent, as the shields leave it
+retrieving.py      face: passages for a question, before the model is asked
+answering.py       face: the stock loop's events on their way out: cited, recorded
+recording.py       face: finished turns, handed to be recorded
 guarded.py         face: decorated inference, the only way to a model and back
 to_model.py        face: what a model gets, as the shields cleared it
 gate.py            face: what a model says, as the shields let it out
@@ -13,7 +19,8 @@ copies.py          face: what the host keeps of a turn, deleted with it
 host_rows.py       face: transactions on the host's tables
 request_texts.py   face: the texts inside a request, and the request with other texts
 faults.py          face: what went wrong upstream, in one line with a status
-config.py          profile and limits
+config.py          the provider's configuration
+*_config.py        parts of a profile; deadlines.py too
 prompts.py         which system prompt holds, and how passages reach the model
 citations.py       documents behind passages
 open_turn.py       a turn while it is going on

@@ -1,109 +1,16 @@
 """Configuration of `inline::lightspeed-responses`."""
 
-from typing import Any, Literal
+from typing import Any
 
 from llama_stack.providers.inline.responses.builtin.config import BuiltinResponsesImplConfig
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
-from lightspeed_providers.core.verdicts import Direction, Release
+from lightspeed_providers.responses.profiles.config import ProfileConfig
 
 PRODUCT_PROMPT = (
     "You are the assistant for {product}. Answer the question from the documentation passages "
     "given with it, shortly and exactly. If the passages do not answer it, say so."
 )
-
-
-class RetrievalConfig(BaseModel):
-    """How documentation reaches the model."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    mode: Literal["always", "off"] = Field(
-        default="always",
-        description="`always` searches before the model is asked; `off` never searches.",
-    )
-    tool: str = Field(default="search_product_docs", description="The tool that searches.")
-    max_passages: int = Field(
-        default=4, ge=1, le=50, description="At most this many passages go to the model."
-    )
-    product: str | None = Field(
-        default=None, description="Only documentation of this product; all where left out."
-    )
-    version: str | None = Field(
-        default=None,
-        description="Only documentation of this version, `latest` or `all`; where left out, the "
-        "question decides, else the search's own default.",
-    )
-    language: str | None = Field(
-        default=None, description="Only documentation in this language; all where left out."
-    )
-    filters: dict[str, str | list[str]] = Field(
-        default_factory=dict, description="Only pages with these attributes."
-    )
-
-    def arguments(self, question: str) -> dict[str, Any]:
-        """Return what the search tool is called with for a question."""
-        limits = {
-            "product": self.product,
-            "version": self.version,
-            "language": self.language,
-            "filters": self.filters or None,
-        }
-        given = {name: limit for name, limit in limits.items() if limit is not None}
-        return {"query": question, "max_results": self.max_passages, **given}
-
-
-class ProfileShieldsConfig(BaseModel):
-    """Which shields run where, in this order; a direction that is left out goes by their names."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    input: tuple[str, ...] | None = Field(
-        default=None, description="Ids of the shields that screen what users write."
-    )
-    output: tuple[str, ...] | None = Field(
-        default=None, description="Ids of the shields that screen what the model says."
-    )
-    tool: tuple[str, ...] | None = Field(
-        default=None,
-        description="Ids of the shields that screen tool results and retrieved passages.",
-    )
-
-    def by_direction(self) -> dict[Direction, tuple[str, ...]]:
-        """Return the named shields of the directions that name some."""
-        listed = {
-            Direction.INPUT: self.input,
-            Direction.OUTPUT: self.output,
-            Direction.TOOL: self.tool,
-        }
-        return {direction: names for direction, names in listed.items() if names is not None}
-
-
-class ProfileConfig(BaseModel):
-    """What makes an assistant this product's assistant."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    name: str = Field(default="default", description="Name that is recorded with each turn.")
-    system_prompt: str = Field(
-        default="You are a helpful assistant",
-        min_length=1,
-        description="System prompt where the request brings no `instructions`.",
-    )
-    retrieval: RetrievalConfig = Field(
-        default_factory=RetrievalConfig, description="How documentation reaches the model."
-    )
-    shields: ProfileShieldsConfig = Field(
-        default_factory=ProfileShieldsConfig,
-        description="Which shields run where; by their names where left out.",
-    )
-    release: Release = Field(
-        default=Release.HOLD,
-        description="`hold` lets text leave once every output shield has cleared it. "
-        "`stream_first` lets it leave when patterns, redaction and prompt leak have, and ends the "
-        "stream when a slower shield blocks: up to `checkpoint_chars` and the time of a check of "
-        "blocked text have been read by then.",
-    )
 
 
 class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
@@ -119,8 +26,18 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         default="lightspeed",
         description="Model name by which a client asks for whatever the operator chose.",
     )
-    profile: ProfileConfig = Field(
-        default_factory=ProfileConfig, description="The product's prompt and retrieval."
+    system_prompt: str = Field(
+        default="You are a helpful assistant",
+        description="What the model is told first where neither the request nor the profile says; "
+        "an empty text tells it nothing.",
+    )
+    profiles: list[ProfileConfig] = Field(
+        default_factory=list, description="The profiles that there are."
+    )
+    default_profile: str | None = Field(
+        default=None,
+        description="Name of the profile that holds where a request chooses none; the first where "
+        "left out.",
     )
     disable_query_system_prompt: bool = Field(
         default=False,
@@ -148,9 +65,11 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         return {
             **super().sample_run_config(__distro_dir__),
             "default_model": "${env.LIGHTSPEED_MODEL:=llama-cpp/gemma-3-270m}",
-            "profile": {
-                "name": "django",
-                "system_prompt": PRODUCT_PROMPT.format(product="the Django web framework"),
-                "retrieval": {"mode": "always", "max_passages": 4},
-            },
+            "profiles": [
+                {
+                    "name": "django",
+                    "system_prompt": PRODUCT_PROMPT.format(product="the Django web framework"),
+                    "retrieval": {"mode": "always", "max_passages": 4},
+                }
+            ],
         }

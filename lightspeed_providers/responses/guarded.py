@@ -16,7 +16,7 @@ from llama_stack_api import (
     OpenAIChatCompletionRequestWithExtraBody,
 )
 
-from lightspeed_providers.core.verdicts import Release, ShieldRunner
+from lightspeed_providers.core.verdicts import ShieldRunner
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.gate import Chunk, Gate
 from lightspeed_providers.responses.open_turn import OpenTurn
@@ -40,12 +40,10 @@ class GuardedInference:
         self,
         inference: Inference,
         checkpoint_chars: int,
-        release: Release = Release.HOLD,
         cleared: ClearedTexts | None = None,
     ) -> None:
         self._inference = inference
         self._checkpoint_chars = checkpoint_chars
-        self._release = release
         self._cleared = cleared or ClearedTexts()
 
     def __getattr__(self, name: str) -> Any:  # Any: whatever the inference router offers
@@ -88,7 +86,7 @@ class GuardedInference:
             runner,
             turn,
             self._cleared,
-            release=self._release,
+            release=turn.rules.release,
             checkpoint_chars=self._checkpoint_chars,
         )
         if turn.refusal is not None:

@@ -11,6 +11,7 @@ from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.turns import Attachment, Outcome, Passage, Turn
 from lightspeed_providers.core.verdicts import Action, Context, ScreenedStream, Verdict
 from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
+from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.prompts import sha256_of
 from lightspeed_providers.responses.tool_use import ToolUse
 
@@ -24,7 +25,7 @@ class OpenTurn:
     """What one question has become so far. One task at a time writes to it."""
 
     user_id: str
-    profile: str
+    rules: ProfileConfig
     prompt: str
     prompt_version: str
     model_requested: str
@@ -127,7 +128,7 @@ class OpenTurn:
             conversation_id=self.conversation_id,
             previous_response_id=self.previous_response_id,
             user_id=self.user_id,
-            profile=self.profile,
+            profile=self.rules.name,
             prompt_version=self.prompt_version,
             prompt_hash=sha256_of(self.prompt),
             model_requested=self.model_requested,

@@ -212,6 +212,14 @@ def guarded_of(responses_impl: Any) -> Any:
     return responses_impl._stock.openai_responses_impl.inference_api
 
 
+def with_rules(monkeypatch: pytest.MonkeyPatch, responses_impl: Any, **rules: Any) -> Any:
+    """Let the default profile have these rules too; return it."""
+    profiles = responses_impl.profiles
+    changed = profiles.chosen(None).model_copy(update=rules)
+    monkeypatch.setitem(profiles._by_name, changed.name, changed)
+    return changed
+
+
 @pytest.fixture(scope="session")
 def vcr_config() -> dict[str, Any]:
     """Requests are compared whole: a changed prompt or passage needs a fresh recording."""
@@ -253,7 +261,7 @@ def upstream_requests(vcr: Any) -> Callable[[], list[dict[str, Any]]]:
 @pytest.fixture
 def turns(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The turns that the responses room hands to be recorded, in order; they are recorded too."""
-    sink = responses_impl._sink
+    sink = responses_impl._recorder.sink
     seen: list[Any] = []
 
     class Listening:
@@ -261,7 +269,7 @@ def turns(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
             seen.append(turn)
             await sink.record(turn)
 
-    monkeypatch.setattr(responses_impl, "_sink", Listening())
+    monkeypatch.setattr(responses_impl._recorder, "sink", Listening())
     return seen
 
 

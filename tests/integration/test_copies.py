@@ -190,7 +190,7 @@ def telling(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> Iterator[Tel
         async def told() -> None:
             upstream = FakeUpstream()
             monkeypatch.setattr(loop.inference_api, "_inference", upstream)
-            monkeypatch.setattr(impl, "_sink", Elsewhere())
+            monkeypatch.setattr(impl._recorder, "sink", Elsewhere())
             talk = Talk(impl, copies, upstream)
             assert await talk.stored() == set()
             try:

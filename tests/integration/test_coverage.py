@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import guarded_of, in_server
+from conftest import guarded_of, in_server, with_rules
 from fakes import CallingUpstream, CannedUpstream, LateUpstream, ThinkingUpstream
 from llama_stack_api import CreateResponseRequest
 from scripted_shields import Scripted, policy_of, scripted_policy
@@ -410,7 +410,7 @@ def test_stream_first_is_a_profiles_choice(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     async def story() -> None:
-        monkeypatch.setattr(guarded_of(responses_impl), "_release", Release.STREAM_FIRST)
+        with_rules(monkeypatch, responses_impl, release=Release.STREAM_FIRST)
         slow = Scripted(lambda text: Block() if "wrong" in text else Allow(), 0.1)
         shields(scripted_policy(output_slow=slow))
         events = await ask(CannedUpstream(["This is wrong. ", "And more."]), stream=True)

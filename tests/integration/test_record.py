@@ -132,7 +132,7 @@ def test_the_record_says_which_prompt_and_model_held(
 
     in_server(client, story)
     plain, own = turns
-    prompt = responses_impl.config.profile.system_prompt
+    prompt = responses_impl.profiles.chosen(None).system_prompt
     assert plain.prompt_hash == hashlib.sha256(prompt.encode()).hexdigest()
     assert plain.prompt_version == own.prompt_version == plain.prompt_hash[:12]
     assert own.prompt_hash == hashlib.sha256(mine.encode()).hexdigest()

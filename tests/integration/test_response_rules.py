@@ -11,14 +11,15 @@ from lightspeed_providers.core.errors import LightspeedError, UnprocessableError
 from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.product_rag import SearchArguments
 from lightspeed_providers.responses.citations import referenced_documents
-from lightspeed_providers.responses.config import RetrievalConfig
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.open_turn import OpenTurn
+from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.prompts import (
     NOTHING_FOUND,
     effective_prompt,
     question_with_passages,
 )
+from lightspeed_providers.responses.retrieval_config import RetrievalConfig
 from lightspeed_providers.responses.to_model import with_passages, without_refused_turns
 from lightspeed_providers.safety.checkpoints import Checkpoints
 
@@ -127,7 +128,7 @@ def test_passages_come_before_a_question_of_several_parts() -> None:
     )
     turn = OpenTurn(
         user_id="anonymous",
-        profile="default",
+        rules=ProfileConfig(),
         prompt="",
         prompt_version="",
         model_requested="lightspeed",

@@ -1,0 +1,4 @@
+"""What makes an assistant one product's assistant, as data.
+
+config.py      the fields of a profile
+"""
