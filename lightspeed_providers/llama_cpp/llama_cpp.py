@@ -133,7 +133,7 @@ class LlamaCppImpl(OpenAIMixin):
         self, params: OpenAIChatCompletionRequestWithExtraBody
     ) -> OpenAIChatCompletion | AsyncIterator[OpenAIChatCompletionChunk]:
         """Return the answer, or its chunks; what is wrong with a request is raised before them."""
-        asked = self._with_defaults(self._without_tools(params))
+        asked = self._with_defaults(self._with_forced_tools(params))
         if not params.stream:
             # llama.cpp only notices that the client has gone while it streams to it.
             asked = asked.model_copy(
@@ -240,20 +240,35 @@ class LlamaCppImpl(OpenAIMixin):
         if self._server is not None:
             self._url = await self._server.url()
 
-    def _without_tools(
+    def _with_forced_tools(
         self, params: OpenAIChatCompletionRequestWithExtraBody
     ) -> OpenAIChatCompletionRequestWithExtraBody:
-        """Leave optional tools out: a base model can't choose one and would be forced into JSON."""
+        """Leave optional tools out: a base model can't choose, it would always call one."""
         if not self._is_base_model or not params.tools:
             return params
-        if params.tool_choice not in (None, "auto", "none"):
-            raise InvalidRequestError(
-                f"Model '{self.model_id}' can't call tools: set tool_choice to auto, or choose "
-                "another model."
+        if params.tool_choice in (None, "auto", "none"):
+            return params.model_copy(
+                update={"tools": None, "tool_choice": None, "parallel_tool_calls": None}
             )
+        # Left to itself it would repeat its call until the answer is full.
         return params.model_copy(
-            update={"tools": None, "tool_choice": None, "parallel_tool_calls": None}
+            update={"tools": self._callable(params), "parallel_tool_calls": False}
         )
+
+    def _callable(
+        self, params: OpenAIChatCompletionRequestWithExtraBody
+    ) -> list[dict[str, Any]]:  # Any: JSON of the request
+        """Return the tools that may be called: the one that the request names, or all."""
+        offered = params.tools or []
+        if not isinstance(params.tool_choice, dict):
+            return offered
+        wanted = params.tool_choice.get("function", {}).get("name")
+        named = [tool for tool in offered if tool.get("function", {}).get("name") == wanted]
+        if not named:
+            raise InvalidRequestError(
+                f"Tool '{wanted}' in tool_choice is not among `tools`: name one that is offered."
+            )
+        return named
 
     def _with_defaults(
         self, params: OpenAIChatCompletionRequestWithExtraBody

@@ -45,6 +45,18 @@ To use cookies-based sessions, set the SESSION_ENGINE setting to \
 
 Question: How can I store session data in cookies?"""
 
+SEARCH = {
+    "type": "function",
+    "function": {
+        "name": "search",
+        "parameters": {
+            "type": "object",
+            "properties": {"query": {"type": "string"}},
+            "required": ["query"],
+        },
+    },
+}
+
 
 class NoRegistry:
     """A model store without models: names are the provider's own."""
@@ -123,12 +135,40 @@ async def test_a_stream_gives_the_same_answer_in_pieces(running: LlamaCppImpl) -
     assert "".join(pieces) == whole.choices[0].message.content
 
 
-async def test_optional_tools_are_left_out_and_forced_ones_refused(running: LlamaCppImpl) -> None:
-    tools = [{"type": "function", "function": {"name": "search", "parameters": {}}}]
-    answer = await running.openai_chat_completion(request(tools=tools, tool_choice="auto"))
+async def test_optional_tools_are_left_out(running: LlamaCppImpl) -> None:
+    answer = await running.openai_chat_completion(request(tools=[SEARCH], tool_choice="auto"))
     assert "SESSION_ENGINE" in answer.choices[0].message.content
-    with pytest.raises(InvalidRequestError, match="can't call tools"):
-        await running.openai_chat_completion(request(tools=tools, tool_choice="required"))
+
+
+async def test_a_forced_tool_is_called_and_its_result_answered_from(running: LlamaCppImpl) -> None:
+    asked = request("How do I create a superuser?", tools=[SEARCH], tool_choice="required")
+    called = (await running.openai_chat_completion(asked)).choices[0]
+    assert called.finish_reason == "tool_calls"
+    (call,) = called.message.tool_calls
+    assert call.function.name == "search"
+    assert "superuser" in json.loads(call.function.arguments)["query"]
+
+    passage = "Create a superuser with the createsuperuser command of manage.py."
+    found = [
+        {"role": "assistant", "tool_calls": [call.model_dump(exclude={"index"})]},
+        {"role": "tool", "tool_call_id": call.id, "content": passage},
+    ]
+    asked = OpenAIChatCompletionRequestWithExtraBody.model_validate(
+        asked.model_dump() | {"messages": asked.messages + found, "tool_choice": "auto"}
+    )
+    answered = (await running.openai_chat_completion(asked)).choices[0]
+    assert answered.finish_reason == "stop"
+    assert "createsuperuser" in answered.message.content
+
+
+async def test_the_tool_that_is_named_is_called(running: LlamaCppImpl) -> None:
+    other = {"type": "function", "function": {**SEARCH["function"], "name": "look_up"}}
+    named = {"type": "function", "function": {"name": "look_up"}}
+    forced = request("How do I create a superuser?", tools=[SEARCH, other], tool_choice=named)
+    called = (await running.openai_chat_completion(forced)).choices[0].message.tool_calls
+    assert [call.function.name for call in called] == ["look_up"]
+    with pytest.raises(InvalidRequestError, match="'look_up' in tool_choice is not among"):
+        await running.openai_chat_completion(request(tools=[SEARCH], tool_choice=named))
 
 
 async def test_closing_a_stream_stops_the_model(running: LlamaCppImpl) -> None:
