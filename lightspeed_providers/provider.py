@@ -10,6 +10,7 @@ from llama_stack_api import Api, InlineProviderSpec, ProviderSpec
 
 from lightspeed_providers import readiness, transcripts
 from lightspeed_providers.core.host import prepare_host
+from lightspeed_providers.identity import keep_users_apart
 from lightspeed_providers.openai_errors import answer_errors_in_openai_shape
 from lightspeed_providers.transcripts.registration import (
     available_providers as transcripts_providers,
@@ -21,6 +22,7 @@ def get_provider_spec() -> list[ProviderSpec]:
     prepare_host()
     _stand_in_the_registry()
     answer_errors_in_openai_shape()
+    keep_users_apart()
     return [
         InlineProviderSpec(
             api=Api.inference,
