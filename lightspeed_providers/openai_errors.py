@@ -14,7 +14,13 @@ from llama_stack.core.exceptions import translate_exception
 from llama_stack.core.server import fastapi_router_registry
 from llama_stack.log import get_logger
 
-from lightspeed_providers.core.error_route import Fault, answering, explain_status_code
+from lightspeed_providers.core.error_route import (
+    Fault,
+    answering,
+    explain_status_code,
+    untranslated,
+)
+from lightspeed_providers.responses.faults import as_error, is_upstream
 
 logger = get_logger(name=__name__, category="server")
 
@@ -44,10 +50,12 @@ def _answering(factory: Factory) -> Factory:
 
 
 def _explain(fault: Exception) -> Fault:
+    if is_upstream(untranslated(fault)):  # what an upstream says may hold what users said
+        fault = as_error(untranslated(fault), None)
     known = explain_status_code(fault)
     if known is not None:
         return known
     translated = translate_exception(fault)
     if translated.status_code >= 500:
         logger.error("Request failed", fault=type(fault).__name__, status=translated.status_code)
-    return translated.status_code, str(translated.detail)
+    return Fault(translated.status_code, str(translated.detail))

@@ -10,15 +10,31 @@ class LightspeedError(Exception):
 
     status_code: int = 500
 
-    def __init__(self, message: str, *, status_code: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status_code: int | None = None,
+        code: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
         super().__init__(message)
         if status_code is not None:
             self.status_code = status_code
+        self.code = code or code_of(self.status_code)
+        self.retry_after_s = retry_after_s
 
     @property
     def body(self) -> dict[str, str]:
         """The error as a provider's client has it; Llama Stack logs those without a stack trace."""
-        return {"code": "server_error", "message": str(self)}
+        return {"code": self.code, "message": str(self)}
+
+
+def code_of(status: int) -> str:
+    """Return the word by which OpenAI's clients tell errors of a status apart."""
+    if status == 429:
+        return "rate_limit_exceeded"
+    return "server_error" if status >= 500 else "invalid_request_error"
 
 
 class InvalidRequestError(LightspeedError):
