@@ -56,7 +56,7 @@ bench: $(READY) ## Measure start and answer beside the stock starter
 clean: ## Remove what was built here; indexes and transcripts in your home stay
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-$(READY): constraints.txt pyproject.toml run.yaml $(wildcard distributions/lightspeed/apis.d/*.yaml)
+$(READY): constraints.txt pyproject.toml run.yaml $(wildcard distributions/lightspeed/apis.d/*.yaml distributions/lightspeed/profiles/*.yaml)
 	@test -n "$(PYTHON)" || { echo "Python 3.12 or 3.13 is needed and none was found: install one, or name it: make PYTHON=/path/to/python3.12" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet uv==$(UV_VERSION)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from lightspeed_providers.cli.profiles import app as profiles
 from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.product_rag.cli import demo, ingest
 from lightspeed_providers.product_rag.evaluate.cli import app as rag
@@ -82,6 +83,7 @@ def ask(
 app.command()(demo)
 app.command()(ingest)
 app.add_typer(index)
+app.add_typer(profiles)
 app.add_typer(rag)
 app.add_typer(shields)
 app.add_typer(transcripts)

@@ -2,36 +2,54 @@
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from lightspeed_providers.core.errors import UnprocessableError
 from lightspeed_providers.core.turns import Passage
 
+type ClientPolicy = Literal["replace", "append", "ignore"]
+
 NOTHING_FOUND = "No passage of the documentation matches this question."
 
 
-def effective_prompt(requested: str | None, profile_prompt: str, *, may_request: bool) -> str:
-    """Return the request's prompt, or the profile's where the request brings none.
+@dataclass(frozen=True)
+class Prompting:
+    """The product's prompt, a client's own, and what is made of them."""
 
-    An empty string counts as absent (see the Lightspeed contract on system prompts).
-    """
-    if not requested or not requested.strip():
-        return profile_prompt
-    if not may_request:
-        raise UnprocessableError(
-            "This instance does not support customizing the system prompt: "
-            "remove `instructions` from the request."
-        )
-    return requested
+    product: str = ""
+    client: tuple[str, ...] = ()
+    """The stored prompt that a request names, then its `instructions`."""
+    policy: ClientPolicy = "replace"
+    inserted: int = 0
+    """How many system messages the stock loop puts first because of them."""
+    keeps_messages: bool = True
+    """Whether system messages among the others may stay."""
+
+    @property
+    def effective(self) -> str:
+        """What the model is told first.
+
+        An empty string counts as absent (see the Lightspeed contract on system prompts).
+        """
+        asked = [text for text in self.client if text.strip()]
+        if self.policy == "ignore" or not asked:
+            return self.product
+        first = [self.product] if self.policy == "append" and self.product else []
+        return "\n\n".join([*first, *asked])
+
+
+def customizing_disabled(remove: str) -> UnprocessableError:
+    """Return the refusal of a request that brings its own prompt."""
+    return UnprocessableError(
+        "This instance does not support customizing the system prompt: "
+        f"remove {remove} from the request."
+    )
 
 
 def sha256_of(prompt: str) -> str:
     """Return the sha256 of a prompt in hex."""
     return hashlib.sha256(prompt.encode(errors="surrogatepass")).hexdigest()
-
-
-def prompt_version(prompt: str) -> str:
-    """Return the version of a profile's prompt: the first 12 hex digits of its sha256."""
-    return sha256_of(prompt)[:12]
 
 
 def question_with_passages(question: str, passages: Sequence[Passage]) -> str:
@@ -47,10 +65,11 @@ def documentation(passages: Sequence[Passage]) -> str:
     if not passages:
         return f"Documentation:\n\n{NOTHING_FOUND}"
     weakest_first = reversed(passages)
-    numbered = (f"[{n}] {_address(p)}\n{p.content}" for n, p in enumerate(weakest_first, start=1))
+    numbered = (f"[{n}] {address(p)}\n{p.content}" for n, p in enumerate(weakest_first, start=1))
     return "Documentation:\n\n" + "\n\n".join(numbered)
 
 
-def _address(passage: Passage) -> str:
+def address(passage: Passage) -> str:
+    """Return where a passage stands: its document's title and the headings above it."""
     headings = [h for h in passage.heading_path if h != passage.title]
     return " › ".join([passage.title, *headings])

@@ -1,15 +1,37 @@
 """The fields of a profile."""
 
-from typing import Literal
+import re
+from pathlib import Path
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from lightspeed_providers.core.verdicts import Direction, Release
 from lightspeed_providers.responses.budget_config import BudgetConfig
 from lightspeed_providers.responses.deadlines import DeadlinesConfig
+from lightspeed_providers.responses.profiles.locales import normal_locale
+from lightspeed_providers.responses.profiles.templates import OF_REQUEST
+from lightspeed_providers.responses.prompts import ClientPolicy
 from lightspeed_providers.responses.retrieval_config import RetrievalConfig
 from lightspeed_providers.responses.titles_config import TitlesConfig
 from lightspeed_providers.responses.tool_selection_config import ToolSelectionConfig
+
+ANY_SHIELD = "*"
+
+
+def _locale(tag: str) -> str:
+    normal = normal_locale(tag)
+    if normal is None:
+        raise ValueError(f"'{tag}' is no locale: write one like `en` or `pt-BR`")
+    return normal
+
+
+def _variable(name: str) -> str:
+    if not re.fullmatch(r"[a-z_][a-z0-9_]*", name):
+        raise ValueError(f"'{name}' is no variable's name: use small letters, digits and _")
+    if name in OF_REQUEST:
+        raise ValueError(f"'{name}' comes with each request: choose another name")
+    return name
 
 
 class ProfileShieldsConfig(BaseModel):
@@ -61,7 +83,38 @@ class ProfileConfig(BaseModel):
 
     name: str = Field(default="default", min_length=1, description="Name by which it is chosen.")
     system_prompt: str | None = Field(
-        default=None, min_length=1, description="What the model is told first."
+        default=None,
+        min_length=1,
+        description="What the model is told first: a Jinja template with the `variables`, `date` "
+        "and `locale`.",
+    )
+    system_prompt_file: Path | None = Field(
+        default=None,
+        description="File with the same instead; a relative path starts at the profile's file.",
+    )
+    variables: dict[Annotated[str, AfterValidator(_variable)], str] = Field(
+        default_factory=dict,
+        description="What stands in the prompt for a name, as in `{{ product }}`.",
+    )
+    locale: Annotated[str, AfterValidator(_locale)] = Field(
+        default="en", description="The `locale` of a prompt where `metadata.locale` names none."
+    )
+    client_prompt: ClientPolicy = Field(
+        default="replace",
+        description="What becomes of a client's own prompt (`instructions`, `prompt`): `replace` "
+        "lets it take the place of this one, `append` puts it after this one, `ignore` drops it, "
+        "and system messages in `input` too.",
+    )
+    selectable: bool = Field(
+        default=True, description="Whether a request may choose it by `metadata.profile`."
+    )
+    locked: tuple[str, ...] = Field(
+        default=(),
+        description="Fields of a request that clients may not set, as `temperature` or `tools`.",
+    )
+    refusals: dict[str, Annotated[str, Field(min_length=1)]] = Field(
+        default_factory=dict,
+        description="What a blocked turn is answered with, by shield; `*` stands for every other.",
     )
     model: str | None = Field(
         default=None,
@@ -86,7 +139,7 @@ class ProfileConfig(BaseModel):
     guardrails: Literal["add", "replace"] = Field(
         default="add",
         description="Whether shields in a request's `guardrails` run beside the profile's or in "
-        "place of them.",
+        "place of those that block; what rewrites stays, and an empty list changes nothing.",
     )
     release: Release = Field(
         default=Release.HOLD,
@@ -101,3 +154,7 @@ class ProfileConfig(BaseModel):
     titles: TitlesConfig = Field(
         default_factory=TitlesConfig, description="Titles of new conversations."
     )
+
+    def refusal_of(self, shield: str) -> str | None:
+        """Return what a turn that this shield blocks is answered with, if the profile says."""
+        return self.refusals.get(shield) or self.refusals.get(ANY_SHIELD)
