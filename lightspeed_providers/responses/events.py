@@ -1,15 +1,16 @@
-"""Citations and sequence numbers on the way out; the stock loop's events stay as they are."""
+"""Citations and sequence numbers on the way out, on events that clients accept."""
 
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from llama_stack_api import (
     OpenAIResponseAnnotationCitation,
+    OpenAIResponseAnnotationFileCitation,
     OpenAIResponseObject,
     OpenAIResponseObjectStream,
-    OpenAIResponseObjectStreamResponseContentPartDone,
-    OpenAIResponseObjectStreamResponseOutputItemDone,
     OpenAIResponseObjectStreamResponseOutputTextAnnotationAdded,
+    OpenAIResponseObjectStreamResponseOutputTextDone,
 )
 
 from lightspeed_providers.responses.citations import (
@@ -17,20 +18,31 @@ from lightspeed_providers.responses.citations import (
     ReferencedDocument,
     as_metadata,
 )
+from lightspeed_providers.responses.event_repair import TERMINAL, RepairedEvents
 
-TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
+__all__ = ["TERMINAL", "CitedEvents", "annotations", "cited_response"]
 
 
-def annotations(
-    documents: Sequence[ReferencedDocument], text: str
-) -> list[OpenAIResponseAnnotationCitation]:
-    """Return one citation a document, over the whole text: each was given for all of it."""
-    return [
-        OpenAIResponseAnnotationCitation(
-            start_index=0, end_index=len(text), title=d.doc_title, url=d.doc_url
+type Annotation = OpenAIResponseAnnotationCitation | OpenAIResponseAnnotationFileCitation
+type Documents = Callable[[], Sequence[ReferencedDocument]]
+
+
+def annotations(documents: Sequence[ReferencedDocument], text: str) -> list[Annotation]:
+    """Return one citation a document, over the whole text: each was given for all of it.
+
+    Places count characters, as Python does. A file's citation has only one: the end.
+    """
+    return [_annotation(document, len(text)) for document in documents] if text.strip() else []
+
+
+def _annotation(document: ReferencedDocument, end: int) -> Annotation:
+    if document.has_address:
+        return OpenAIResponseAnnotationCitation(
+            start_index=0, end_index=end, title=document.doc_title, url=document.doc_url
         )
-        for d in documents
-    ]
+    return OpenAIResponseAnnotationFileCitation(
+        file_id=document.document_id, filename=document.doc_title, index=end
+    )
 
 
 def cited_response(
@@ -60,46 +72,101 @@ def _cited_part(part: Any, documents: Sequence[ReferencedDocument]) -> Any:  # A
 
 
 class CitedEvents:
-    """Turns the stock loop's events into cited ones, numbered without gaps."""
+    """Turns the stock loop's events into valid ones, cited and numbered without gaps."""
 
     def __init__(self) -> None:
-        self._added = 0
+        self._repaired = RepairedEvents()
+        self._ahead: deque[tuple[Any, list[Any]]] = deque()  # Any: event classes
+        self._annotations: dict[str, list[Annotation]] = {}
+        self._number = 0
+
+    async def reading(
+        self, events: AsyncGenerator[Any], documents: Documents
+    ) -> AsyncGenerator[Any]:  # Any: one of the host's event classes
+        """Yield the stock loop's events; what is told in their place is settled as they are read.
+
+        The loop stores its final response before it gives the last event, maybe long before a
+        client has read the one before.
+        """
+        try:
+            async for event in events:
+                self._ahead.append((event, self._retold(event, documents)))
+                yield event
+        finally:
+            await events.aclose()
 
     def of(
         self, event: OpenAIResponseObjectStream, documents: Sequence[ReferencedDocument]
-    ) -> Iterator[Any]:  # Any: one of the host's event classes
-        """Yield the event, cited, after the annotation events that belong before it."""
-        if isinstance(event, OpenAIResponseObjectStreamResponseContentPartDone):
-            yield from self._annotation_events(event, documents)
-            yield self._numbered(event, {"part": _cited_part(event.part, documents)})
-        elif isinstance(event, OpenAIResponseObjectStreamResponseOutputItemDone):
-            yield self._numbered(event, {"item": _cited_item(event.item, documents)})
-        elif event.type in TERMINAL:
-            response: OpenAIResponseObject = event.response  # type: ignore[union-attr]  # by type
-            yield self._numbered(event, {"response": cited_response(response, documents)})
+    ) -> Iterator[Any]:  # Any: one of the host's event classes, or of ours beside them
+        """Yield what a client is told in place of an event, and of those read before it."""
+        while self._ahead:
+            read, retold = self._ahead.popleft()
+            if read is event:
+                break
+            yield from self._numbered(e for e in retold if e.type not in TERMINAL)
         else:
-            yield self._numbered(event, {})
+            retold = self._retold(event, lambda: documents)
+        yield from self._numbered(retold)
 
-    def _annotation_events(
-        self,
-        event: OpenAIResponseObjectStreamResponseContentPartDone,
-        documents: Sequence[ReferencedDocument],
-    ) -> Iterator[OpenAIResponseObjectStreamResponseOutputTextAnnotationAdded]:
-        if getattr(event.part, "type", None) != "output_text":
-            return
-        for n, citation in enumerate(annotations(documents, event.part.text)):  # type: ignore[union-attr]  # by type
-            yield OpenAIResponseObjectStreamResponseOutputTextAnnotationAdded(
-                item_id=event.item_id,
-                output_index=event.output_index,
-                content_index=event.content_index,
-                annotation_index=n,
-                annotation=citation,
-                sequence_number=event.sequence_number + self._added,
-            )
-            self._added += 1
+    def final(
+        self, response: OpenAIResponseObject, documents: Sequence[ReferencedDocument]
+    ) -> OpenAIResponseObject:
+        """Return a final response of the stock loop as it is told, or was."""
+        return self._cited_as_told(self._repaired.final(response), documents)
 
-    def _numbered(self, event: Any, update: dict[str, Any]) -> Any:  # Any: event classes
-        number = getattr(event, "sequence_number", None)
-        if number is not None:
-            update = {**update, "sequence_number": number + self._added}
-        return event.model_copy(update=update) if update else event
+    def _numbered(self, events: Iterable[Any]) -> Iterator[Any]:  # Any: event classes
+        for event in events:
+            if event.sequence_number != self._number:
+                event.sequence_number = self._number
+            self._number += 1
+            yield event
+
+    def _retold(self, event: Any, documents: Documents) -> list[Any]:  # Any: event classes
+        repaired = self._repaired.of(event)
+        if event.type == "response.output_text.delta":
+            return list(repaired)
+        return [cited for e in repaired for cited in self._cited(e, documents)]
+
+    def _cited(self, event: Any, documents: Documents) -> Iterable[Any]:  # Any: event classes
+        kind = event.type
+        if kind == "response.output_text.done":
+            noted = self._annotations[event.item_id] = annotations(documents(), event.text)
+            return (*_annotation_events(event, noted), event)
+        if kind == "response.content_part.done" and event.part.type == "output_text":
+            noted = self._annotations[event.item_id]
+            part = event.part.model_copy(update={"annotations": noted})
+            return (event.model_copy(update={"part": part}),)
+        if kind == "response.output_item.done":
+            return (event.model_copy(update={"item": self._as_told(event.item)}),)
+        if kind in TERMINAL:
+            response = self._cited_as_told(event.response, documents())
+            return (event.model_copy(update={"response": response}),)
+        return (event,)
+
+    def _cited_as_told(
+        self, response: OpenAIResponseObject, documents: Sequence[ReferencedDocument]
+    ) -> OpenAIResponseObject:
+        """Return the response with its items as they were told: later finds are not theirs."""
+        cited = cited_response(response, documents)
+        return cited.model_copy(update={"output": [self._as_told(item) for item in cited.output]})
+
+    def _as_told(self, item: Any) -> Any:  # Any: output items
+        noted = self._annotations.get(getattr(item, "id", None) or "")
+        if noted is None:
+            return item
+        content = [part.model_copy(update={"annotations": noted}) for part in item.content]
+        return item.model_copy(update={"content": content})
+
+
+def _annotation_events(
+    event: OpenAIResponseObjectStreamResponseOutputTextDone, noted: Sequence[Annotation]
+) -> Iterator[OpenAIResponseObjectStreamResponseOutputTextAnnotationAdded]:
+    for n, annotation in enumerate(noted):
+        yield OpenAIResponseObjectStreamResponseOutputTextAnnotationAdded(
+            item_id=event.item_id,
+            output_index=event.output_index,
+            content_index=event.content_index,
+            annotation_index=n,
+            annotation=annotation,
+            sequence_number=event.sequence_number,
+        )
