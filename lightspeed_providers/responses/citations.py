@@ -1,6 +1,7 @@
 """The documents behind the passages that an answer was given."""
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 
 from pydantic import BaseModel, ConfigDict
@@ -8,6 +9,8 @@ from pydantic import BaseModel, ConfigDict
 from lightspeed_providers.core.turns import Passage
 
 METADATA_KEY = "referenced_documents"
+
+_ADDRESS = re.compile(r"https?://|/", re.IGNORECASE)
 
 
 class ReferencedDocument(BaseModel):
@@ -19,6 +22,11 @@ class ReferencedDocument(BaseModel):
     doc_title: str
     source: str
     document_id: str
+
+    @property
+    def has_address(self) -> bool:
+        """Whether a browser could open it; a customer's file has often only a name."""
+        return _ADDRESS.match(self.doc_url) is not None
 
 
 def referenced_documents(passages: Iterable[Passage]) -> tuple[ReferencedDocument, ...]:
