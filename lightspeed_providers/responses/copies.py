@@ -13,10 +13,10 @@ from llama_stack_api import (
 from lightspeed_providers.responses.history import MESSAGES, HistoryStore
 from lightspeed_providers.responses.host_rows import HostRows, Row
 from lightspeed_providers.responses.origins import MARK, Item, kept, origin, without
+from lightspeed_providers.responses.titles import CONVERSATIONS, without_title_of
 
 logger = get_logger(name=__name__, category="openai_responses")
 
-CONVERSATIONS = "openai_conversations"
 ITEMS = "conversation_items"
 _AT_ONCE = 10  # later responses; turns that go on wait while some are changed
 
@@ -40,6 +40,7 @@ class Copies:
         # First: what tells a turn's items from others is in its response, which goes last.
         if conversation_id:
             await self._forget_items(response_id, conversation_id)
+            await self._forget_title(response_id, conversation_id)
             async with history.rows.transaction() as rows:
                 row = await rows.one(MESSAGES, conversation_id=conversation_id)
                 if row is not None:
@@ -93,6 +94,15 @@ class Copies:
         emptied = [await r.empty_log() for r in (self._history.rows, self._conversation_rows)]
         if not all(emptied):
             logger.info("Deleted texts stay in SQLite's log until it is emptied the next time")
+
+    async def _forget_title(self, response_id: str, conversation_id: str) -> None:
+        """Remove the title that the conversation got from this turn."""
+        async with self._conversation_rows.transaction() as rows:
+            row = await rows.one(CONVERSATIONS, id=conversation_id)
+            if row is not None:
+                metadata = without_title_of(row["metadata"], response_id)
+                if metadata != row["metadata"]:
+                    await rows.update(CONVERSATIONS, {"metadata": metadata}, id=conversation_id)
 
     async def _forget_items(self, response_id: str, conversation_id: str) -> None:
         """Remove what a turn added to its conversation: its input and its output."""

@@ -13,7 +13,14 @@ class ToolSelectionConfig(BaseModel):
         ge=2,
         description="With more tools than this, the relevant ones are chosen; never if left out.",
     )
-    keep: int = Field(default=10, ge=1, description="How many are offered then.")
+    keep: int = Field(default=15, ge=1, description="How many are offered then.")
+    certain: float = Field(
+        default=0.3,
+        ge=-1,
+        le=1,
+        description="Where no tool's likeness to the question (cosine) reaches this, all are "
+        "offered.",
+    )
     always: tuple[str, ...] = Field(default=(), description="Tools that are offered in any case.")
     embedding_model: str = Field(
         default="lightspeed-embeddings/sentence-transformers/all-MiniLM-L6-v2",
