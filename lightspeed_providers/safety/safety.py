@@ -24,6 +24,7 @@ from llama_stack_api import (
 )
 
 from lightspeed_providers.core.errors import InvalidRequestError, NotFoundError
+from lightspeed_providers.core.inside import inside
 from lightspeed_providers.core.start_checks import at_start
 from lightspeed_providers.core.verdicts import (
     Action,
@@ -65,7 +66,7 @@ class LightspeedShieldsImpl(Safety, ShieldsProtocolPrivate):
     __provider_id__: str
 
     def __init__(self, config: LightspeedShieldsConfig, deps: dict[Api, Any]) -> None:
-        self._inference: Inference | None = deps.get(Api.inference)
+        self._inference: Inference | None = inside(deps.get(Api.inference))
         self._earlier_refusals: frozenset[str] = frozenset()
         self._chosen: list[Mapping[Direction, Sequence[str]]] = []
         self._take(config, configured_shields(config, self._inference))

@@ -9,6 +9,8 @@ text.py        face: text completions: the same
 answers.py     whole answers as the shields leave them
 streaming.py   answers that are screened while they arrive
 choice.py      … one of their choices
+kind.py        what the two kinds of completions have in common
 upstream.py    a model's answer, read ahead while something else is waited for
 kept.py        face: the cleared completions that the host keeps
+stores.py      face: the models that the host's vector stores ask
 """

@@ -15,16 +15,12 @@ _HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
 class Readable[Request](Protocol):
     """Knows where a request has its texts."""
 
-    def texts(self, request: Request) -> list[Text]:
-        """Return every text of the request that may reach the model, in order."""
-        ...
-
     def with_texts(self, request: Request, rewritten: Mapping[Text, str]) -> Request:
         """Return the request with some texts rewritten; the given one stays as it is."""
         ...
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked[Request]:
     """A request that the model may be asked, unless it is refused."""
 
@@ -34,9 +30,16 @@ class Asked[Request]:
     late: Callable[[], Awaitable[str | None]] | None = None
     """Asks the slow shields and returns the refusal, if any; nothing leaves before."""
 
+    async def settled(self) -> str | None:
+        """Wait for the slow shields and return the refusal, None where the request passes."""
+        if self.refusal is None and self.late is not None:
+            self.refusal = await self.late()
+        return self.refusal
+
 
 async def asked[Request](
     request: Request,
+    texts: Sequence[Text],
     reads: Readable[Request],
     runner: ShieldRunner,
     cleared: ClearedTexts,
@@ -46,7 +49,6 @@ async def asked[Request](
 
     What was said before and is known to pass is not asked about again.
     """
-    texts = reads.texts(request)
     context = replace(context, instructions=_prompt(texts))
     before, rewritten = runner.before_model, dict[Text, str]()
 
