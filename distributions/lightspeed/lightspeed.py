@@ -3,6 +3,7 @@
 from typing import Any
 
 from llama_stack.core.datatypes import (
+    AnnotationPromptParams,
     BuildProvider,
     FileIngestionParams,
     Provider,
@@ -74,6 +75,10 @@ def get_distribution_template(name: str = NAME) -> DistributionTemplate:
                 "demo",
                 "Indexes under the state directory, separated by commas",
             ),
+            "LIGHTSPEED_PROFILES": ("django", "Profiles, by name or path, separated by commas"),
+            "LIGHTSPEED_PROFILE": ("", "Profile that holds where a request chooses none"),
+            "LIGHTSPEED_SIDE_DOORS": ("guarded", "`closed` answers chat completions with 403"),
+            "LIGHTSPEED_USER_HEADER": ("", "Header by which a trusted proxy names the user"),
             **{variable: ("", f"Switches `{p}` on") for p, variable in SWITCHED_ON_BY.items()},
         },
     )
@@ -91,6 +96,13 @@ def _settings(providers: dict[str, list[Provider]]) -> RunConfigSettings:
             default_embedding_model=QualifiedModel(
                 provider_id="lightspeed-embeddings", model_id=EMBEDDING_MODEL
             ),
+            # The host's own templates show scores and ask the model to cite ids. What an answer
+            # rests on is told by its annotations; switching the host's off would not change what
+            # it asks.
+            annotation_prompt_params=AnnotationPromptParams(
+                annotation_instruction_template="Answer in plain words, without ids of sources.",
+                chunk_annotation_template="[{index}] {file_id}\n{chunk_text}\n",
+            ),
             # MiniLM reads 256 of its own tokens; what is longer would never be embedded.
             file_ingestion_params=FileIngestionParams(
                 default_chunk_size_tokens=200, default_chunk_overlap_tokens=40
@@ -105,9 +117,9 @@ def _settings(providers: dict[str, list[Provider]]) -> RunConfigSettings:
 def _backends() -> dict[str, Any]:
     """Return the stores' files, and a PostgreSQL that is used where a store names it.
 
-    Chat completions have a file of their own: Llama Stack writes each in an unbounded task, and a
-    shared pool of connections would stall everything else with them under load. Transcripts have
-    one so that writing them never locks what a request waits for.
+    Chat completions and transcripts have files of their own: SQLite lets one write at a time, and
+    what a request waits for should not wait behind them. What else keeps Llama Stack's stores from
+    stalling under load is in `core/host_stores.py`.
     """
     return {
         "kv_default": {"type": "kv_sqlite", "db_path": f"{STATE}/kvstore.db"},

@@ -75,7 +75,12 @@ def _bytes(payload: str) -> bytes:
 
 
 def _file_type(part: Any) -> str:  # Any: as above
-    return _data_type(part.file_data) or _guess(part.filename) or _guess(getattr(part, "file_url", None)) or _UNKNOWN
+    return (
+        _data_type(part.file_data)
+        or _guess(part.filename)
+        or _guess(getattr(part, "file_url", None))
+        or _UNKNOWN
+    )
 
 
 def _data_type(address: str | None) -> str | None:

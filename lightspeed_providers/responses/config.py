@@ -1,16 +1,23 @@
 """Configuration of `inline::lightspeed-responses`."""
 
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import llama_stack
 from llama_stack.providers.inline.responses.builtin.config import BuiltinResponsesImplConfig
-from pydantic import ConfigDict, Field
+from llama_stack_api import CreateResponseRequest
+from pydantic import ConfigDict, Field, field_validator
 
+from lightspeed_providers.core.paths import state_dir
+from lightspeed_providers.responses.doors.config import SideDoors
+from lightspeed_providers.responses.inline_profiles import source_in_run_configuration
+from lightspeed_providers.responses.profiles.choosing import Profiles
 from lightspeed_providers.responses.profiles.config import ProfileConfig
+from lightspeed_providers.responses.profiles.loading import inline_profile, loaded_profiles
 
-PRODUCT_PROMPT = (
-    "You are the assistant for {product}. Answer the question from the documentation passages "
-    "given with it, shortly and exactly. If the passages do not answer it, say so."
-)
+_PACKAGED = "llama_stack/distributions/lightspeed/profiles"
+"""Where the wheel puts the distribution's own profiles."""
 
 
 class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
@@ -31,8 +38,11 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         description="What the model is told first where neither the request nor the profile says; "
         "an empty text tells it nothing.",
     )
-    profiles: list[ProfileConfig] = Field(
-        default_factory=list, description="The profiles that there are."
+    profiles: list[str | ProfileConfig] = Field(
+        default_factory=list,
+        description="The profiles that there are: names of files in `profiles` under the state "
+        "directory or in the distribution, paths of files and directories, or profiles themselves; "
+        "names and paths may be one text, separated by commas.",
     )
     default_profile: str | None = Field(
         default=None,
@@ -47,10 +57,27 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         default="lightspeed",
         description="Registered shield whose provider holds the shield policy.",
     )
+    user_header: str | None = Field(
+        default=None,
+        description="Header that names the user where the server authenticates nobody; only a "
+        "proxy that you trust may be able to set it.",
+    )
     max_question_chars: int = Field(
         default=32_000,
         ge=1,
         description="A request with more characters of input is answered 413.",
+    )
+    hold_first_event_s: float = Field(
+        default=2.0,
+        ge=0,
+        description="Seconds for which the first events of a stream wait for the model: a fault "
+        "that comes meanwhile is an HTTP status, a later one ends the stream.",
+    )
+    shutdown_grace_s: float = Field(
+        default=20.0,
+        ge=0,
+        description="Seconds for which a server that is told to stop lets answers finish; then "
+        "they end as cancelled ones do, and are recorded.",
     )
     checkpoint_chars: int = Field(
         default=200,
@@ -59,17 +86,51 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         "end, then at most once for so many characters.",
     )
 
+    @field_validator("profiles", mode="before")
+    @classmethod
+    def _entries(cls, given: Any) -> Any:  # Any: YAML
+        """Take one text for several, and check profiles that stand here as files are checked."""
+        if given is None:
+            return []
+        if isinstance(given, str):
+            return [entry.strip() for entry in given.split(",") if entry.strip()]
+        if not isinstance(given, list):
+            return given
+        return [
+            inline_profile(entry, source_in_run_configuration(number))
+            if isinstance(entry, dict)
+            else entry
+            for number, entry in enumerate(given)
+        ]
+
+    side_doors: SideDoors = Field(
+        default=SideDoors.GUARDED,
+        description="`/v1/chat/completions` and `/v1/completions` reach the same models: `guarded` "
+        "answers there through the shields of the default profile, `closed` answers 403.",
+    )
+
     @classmethod
     def sample_run_config(cls, __distro_dir__: str = "", **kwargs: Any) -> dict[str, Any]:
         """Return what the distribution template writes into the run configuration."""
         return {
             **super().sample_run_config(__distro_dir__),
             "default_model": "${env.LIGHTSPEED_MODEL:=llama-cpp/gemma-3-270m}",
-            "profiles": [
-                {
-                    "name": "django",
-                    "system_prompt": PRODUCT_PROMPT.format(product="the Django web framework"),
-                    "retrieval": {"mode": "always", "max_passages": 4},
-                }
-            ],
+            "side_doors": "${env.LIGHTSPEED_SIDE_DOORS:=guarded}",
+            "profiles": "${env.LIGHTSPEED_PROFILES:=django}",
+            "default_profile": "${env.LIGHTSPEED_PROFILE:=}",
+            "user_header": "${env.LIGHTSPEED_USER_HEADER:=}",
         }
+
+
+def opened_profiles(config: LightspeedResponsesConfig) -> Profiles:
+    """Return the configured profiles; raises a `ConfigurationError` with a file and a line."""
+    loaded = loaded_profiles(config.profiles, profile_places(), source_in_run_configuration)
+    profiles = Profiles(loaded, config.default_profile, config.system_prompt)
+    profiles.check(frozenset(CreateResponseRequest.model_fields), datetime.now(UTC).date())
+    return profiles
+
+
+def profile_places() -> tuple[Path, Path]:
+    """Return the directories in which a profile's name is looked up, the operator's own first."""
+    packaged = Path(llama_stack.__file__).parents[1] / _PACKAGED
+    return state_dir() / "profiles", packaged

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
+from llama_stack.log import get_logger
 from llama_stack_api import (
     OpenAIChatCompletionChunk,
     OpenAIChatCompletionChunkWithReasoning,
@@ -12,6 +13,7 @@ from llama_stack_api import (
 )
 
 from lightspeed_providers.core.verdicts import Direction, Release, ScreenedStream, ShieldRunner
+from lightspeed_providers.responses.budget import NOT_FINISHED
 from lightspeed_providers.responses.chunks import (
     bare_chunk,
     calls_chunk,
@@ -19,8 +21,11 @@ from lightspeed_providers.responses.chunks import (
     refusal_end,
     text_chunk,
 )
+from lightspeed_providers.responses.markers import WithoutMarkers
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.to_model import ClearedTexts
+
+logger = get_logger(name=__name__, category="openai_responses")
 
 type Chunk = OpenAIChatCompletionChunk | OpenAIChatCompletionChunkWithReasoning
 
@@ -49,6 +54,10 @@ class Gate:
         self._latest: OpenAIChatCompletionChunk | None = None
         self._thought_through = False
         self._finished = False
+        self._markers = WithoutMarkers()
+        self._thought_markers = WithoutMarkers()
+        self.offered: frozenset[str] = frozenset()
+        """What the model may call; a call of anything else is dropped."""
 
     @property
     def checking(self) -> Sequence[asyncio.Future[Any]]:
@@ -65,11 +74,13 @@ class Gate:
             yield chunk
             return
         self._latest = chunk
-        if reasoning:
-            async for out in self._thought(reasoning):
+        if reasoning and (thought := self._thought_markers.push(reasoning)):
+            async for out in self._thought(thought):
                 yield out
-        if choice.delta.content:
-            async for out in self._said(choice.delta.content):
+        # A model that refuses in a field of its own has answered so.
+        said = (choice.delta.content or "") + (choice.delta.refusal or "")
+        if said and (text := self._markers.push(said)):
+            async for out in self._said(text):
                 yield out
         for call in choice.delta.tool_calls or []:
             self._take(call)
@@ -99,11 +110,16 @@ class Gate:
         if self._finished:
             return
         self._finished = True
+        if text := self._markers.rest():
+            async for out in self._said(text):
+                yield out
         async for out in self._end_of_reasoning():
             yield out
         if self._text is not None and self._turn.refusal is None:
             async for out in self._out(await self._text.end()):
                 yield out
+        for answered_for in self._without_calls_of_others():
+            yield answered_for
         if self._calls and self._turn.refusal is None and self._latest is not None:
             calls = [await self._cleared_call(n, call) for n, call in sorted(self._calls.items())]
             if self._turn.refusal is None:
@@ -145,7 +161,28 @@ class Gate:
             async for out in self._out(await self._text.push(text)):
                 yield out
 
+    def _without_calls_of_others(self) -> list[Chunk]:
+        """Drop calls of what was not offered; where nothing is left of the answer, say so."""
+        kept = {
+            number: call
+            for number, call in self._calls.items()
+            if call.function is not None and call.function.name in self.offered
+        }
+        dropped, self._calls = len(self._calls) - len(kept), kept
+        if dropped:
+            logger.warning("Dropped calls of tools that were not offered", calls=dropped)
+        if not dropped or kept or "".join(self._left).strip() or self._turn.refusal is not None:
+            return []
+        self._turn.gave_up = True
+        self._turn.released(NOT_FINISHED)
+        self._left.append(NOT_FINISHED)
+        chunk = self._latest or first_chunk(f"chatcmpl-{self._turn.turn_id}", self._turn.model)
+        return [text_chunk(chunk, NOT_FINISHED)]
+
     async def _end_of_reasoning(self) -> AsyncIterator[Chunk]:
+        if not self._thought_through and (thought := self._thought_markers.rest()):
+            async for out in self._thought(thought):
+                yield out
         if self._reasoning is not None and not self._thought_through:
             self._thought_through = True
             async for out in self._out_of_reasoning(await self._reasoning.end()):
@@ -182,7 +219,8 @@ class Gate:
         known = self._calls.get(number)
         function = piece.function
         if known is None or known.function is None:
-            self._calls[number] = piece.model_copy(deep=True)
+            # Providers hand on the openai SDK's own types, which the host's refuse to hold.
+            self._calls[number] = OpenAIChatCompletionToolCall.model_validate(piece.model_dump())
             return
         if function is not None:
             known.function = OpenAIChatCompletionToolCallFunction(

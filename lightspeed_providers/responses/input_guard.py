@@ -1,11 +1,15 @@
 """What a client sent, as the shields leave it."""
 
 import asyncio
+from dataclasses import replace
+from functools import partial
+from typing import Any
 
 from llama_stack_api import CreateResponseRequest
 
 from lightspeed_providers.core.verdicts import Action, Direction, Screening, ShieldRunner, Verdict
 from lightspeed_providers.responses.client_texts import rewritten_settings
+from lightspeed_providers.responses.deadlines import within
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.request_texts import (
     InputText,
@@ -13,6 +17,7 @@ from lightspeed_providers.responses.request_texts import (
     joined_parts,
     with_texts,
 )
+from lightspeed_providers.responses.stored_prompts import rewritten_variables
 from lightspeed_providers.responses.to_model import ClearedTexts
 
 
@@ -32,9 +37,7 @@ class InputGuard:
             if screening.text != text.text:
                 rewritten[text] = screening.text
         cleared = with_texts(request, rewritten)
-        if turn.refusal is not None:
-            return cleared
-        cleared = await self._without_personal_data(cleared, turn, runner.rewriting)
+        cleared = await self._without_personal_data(cleared, turn, runner)
         if turn.refusal is not None:
             return cleared
         passing = input_texts(cleared)
@@ -46,24 +49,37 @@ class InputGuard:
             self._cleared.note(runner, _direction_of(text), text.text)
         late = runner.beside_model
         if any(late.screens(direction) for direction in Direction):
-            turn.late_verdicts = asyncio.create_task(_verdicts(passing, turn, late))
+            verdicts = _verdicts(passing, turn, late)
+            late_by = turn.rules.deadlines.shields_late
+            turn.late_verdicts = asyncio.create_task(within(verdicts, turn.shields_until, late_by))
         return cleared
 
     async def _without_personal_data(
         self, request: CreateResponseRequest, turn: OpenTurn, runner: ShieldRunner
     ) -> CreateResponseRequest:
-        """Return the request with the client's own instructions and settings rewritten."""
+        """Return the request with the client's own prompt and settings rewritten.
+
+        A text file among the variables of a stored prompt is no prompt: every shield sees it.
+        """
         if not runner.screens(Direction.INPUT):
             return request
 
-        async def rewrite(text: str) -> str:
-            screening = await runner.screen(Direction.INPUT, text, turn.context)
+        async def screened_by(shields: ShieldRunner, text: str) -> str:
+            screening = await shields.screen(Direction.INPUT, text, turn.context)
             turn.judged(tuple(v for v in screening.verdicts if v.action is not Action.ALLOW))
             return screening.text
 
-        if turn.prompt == request.instructions:
-            turn.prompt = await rewrite(turn.prompt)
-        return await rewritten_settings(request, rewrite)
+        rewrite = partial(screened_by, runner.rewriting)
+
+        clients = [await rewrite(text) if text else text for text in turn.prompting.client]
+        turn.prompting = replace(turn.prompting, client=tuple(clients))
+        turn.prompt = turn.prompting.effective
+        screen = partial(screened_by, runner)
+        variables = await rewritten_variables(request.prompt, rewrite, screen)
+        update: dict[str, Any] = {"prompt": variables}
+        if request.instructions:
+            update["instructions"] = clients[-1]
+        return await rewritten_settings(request.model_copy(update=update), rewrite)
 
     async def passage(self, text: str, turn: OpenTurn, runner: ShieldRunner) -> Screening:
         """Return a passage as the tool shields leave it; one that they know is not asked about."""

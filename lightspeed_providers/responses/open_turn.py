@@ -1,6 +1,7 @@
 """A turn while it is going on: what is known so far, closed once into a record."""
 
 import asyncio
+import math
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -8,11 +9,19 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lightspeed_providers.core.errors import LightspeedError
-from lightspeed_providers.core.turns import Attachment, Outcome, Passage, Turn
-from lightspeed_providers.core.verdicts import Action, Context, ScreenedStream, Verdict
+from lightspeed_providers.core.turns import Attachment, Outcome, Turn
+from lightspeed_providers.core.verdicts import (
+    Action,
+    Context,
+    ScreenedStream,
+    ShieldRunner,
+    Verdict,
+)
+from lightspeed_providers.responses.budget import Budget
 from lightspeed_providers.responses.citations import ReferencedDocument, referenced_documents
+from lightspeed_providers.responses.grounding import Grounding, Searches
 from lightspeed_providers.responses.profiles.config import ProfileConfig
-from lightspeed_providers.responses.prompts import sha256_of
+from lightspeed_providers.responses.prompts import Prompting, sha256_of
 from lightspeed_providers.responses.tool_use import ToolUse
 
 
@@ -32,6 +41,9 @@ class OpenTurn:
     model: str
     question: str
     streamed: bool
+    prompting: Prompting = field(default_factory=Prompting)
+    other_refusals: frozenset[str] = frozenset()
+    """What profiles let a blocked turn be answered with, beside the shields' own refusals."""
     provider_requested: str | None = None
     provider: str | None = None
     conversation_id: str | None = None
@@ -40,12 +52,27 @@ class OpenTurn:
     retrieves: bool = False
     in_background: bool = False
     input_items: int = 1
+    shields: ShieldRunner | None = None
+    """The shields that hold for this turn, once they are known."""
+    names_tools: bool = False
+    """Whether the client said itself which tools may be called."""
+    chosen_tools: frozenset[str] | None = None
+    """Which of many tools are offered; empty: all; None: not chosen yet."""
     recorded: bool = False
     attachments: tuple[Attachment, ...] = ()
-    passages: tuple[Passage, ...] = ()
+    grounding: Grounding = field(default_factory=Grounding)
+    searches: Searches = field(default_factory=Searches)
+    searched_indexes: list[str] = field(default_factory=list)
+    """Vector stores that stand for the documentation, where the model may search it."""
+    budget: Budget = field(default_factory=Budget)
+    truncated: bool = False
+    """Whether passages were left out because the model can't read so much."""
+    gave_up: bool = False
+    """Whether the model gave no answer within its budget, and was answered for."""
     tools: ToolUse = field(default_factory=ToolUse)
     verdicts: list[Verdict] = field(default_factory=list)
     refusal: str | None = None
+    refused_by: Verdict | None = None
     fault: LightspeedError | None = None
     input_tokens: int = 0
     output_tokens: int = 0
@@ -56,6 +83,8 @@ class OpenTurn:
     history: tuple[str, ...] = ()
     streams: list[ScreenedStream] = field(default_factory=list)
     refusal_left: bool = False
+    shields_until: float = math.inf
+    """The event loop's time by which the shields must be done with what the client sent."""
     late_verdicts: asyncio.Task[Sequence[Verdict]] | None = None
     """What slow shields will say about the question; nothing leaves before."""
     _answer: list[str] = field(default_factory=list)
@@ -79,7 +108,11 @@ class OpenTurn:
         late = self.late_verdicts
         if late is None:
             return
-        verdicts = await asyncio.shield(late)
+        try:
+            verdicts = await asyncio.shield(late)
+        except LightspeedError:  # too late: told once
+            self.late_verdicts = None
+            raise
         if self.late_verdicts is late:
             self.late_verdicts = None
             self.judged(tuple(verdicts))
@@ -88,15 +121,21 @@ class OpenTurn:
         """Note whether a stream was blocked: its other verdicts are read when the turn closes."""
         for stream in self.streams:
             if self.refusal is None and stream.blocked_by is not None:
-                self.refusal = stream.blocked_by.message
+                self.refusal = self._refusal_by(stream.blocked_by)
 
     def judged(self, verdicts: tuple[Verdict, ...]) -> None:
         """Note verdicts; the first block makes the turn a refusal."""
         self.verdicts.extend(verdicts)
         if self.refusal is None:
             self.refusal = next(
-                (v.message for v in verdicts if v.action is Action.BLOCK and v.message), None
+                (self._refusal_by(v) for v in verdicts if v.action is Action.BLOCK and v.message),
+                None,
             )
+
+    def _refusal_by(self, verdict: Verdict) -> str | None:
+        """Note who blocked, and return what is told: the profile's words before the shield's."""
+        self.refused_by = verdict
+        return self.rules.refusal_of(verdict.shield) or verdict.message
 
     def used(self, usage: Any) -> None:  # Any: the host's usage, or none
         """Add what a model call has cost."""
@@ -117,8 +156,21 @@ class OpenTurn:
 
     @property
     def documents(self) -> tuple[ReferencedDocument, ...]:
-        """What the answer cites; a refusal cites nothing."""
-        return () if self.refusal is not None else referenced_documents(self.passages)
+        """What the answer cites; a refusal cites nothing, and neither does who gave up."""
+        no_answer = self.refusal is not None or self.gave_up
+        return () if no_answer else referenced_documents(self.grounding.given)
+
+    @property
+    def marks(self) -> dict[str, str]:
+        """What a program may read about the outcome, in the response's metadata."""
+        if self.refusal is None:
+            return {"truncated": "true"} if self.truncated else {}
+        marks = {"outcome": Outcome.REFUSED.value}
+        if self.refused_by is not None:
+            marks["refused_by"] = self.refused_by.shield
+            if self.refused_by.error is not None:
+                marks["refused_because"] = "check_failed"
+        return marks
 
     def closed(self, outcome: Outcome, error: str | None = None) -> Turn:
         """Return the record of the turn."""
@@ -138,7 +190,7 @@ class OpenTurn:
             question=self.question,
             answer=self.answer,
             attachments=self.attachments,
-            passages=self.passages,
+            passages=self.grounding.given,
             tool_calls=self.tools.calls,
             tool_results=self.tools.results,
             verdicts=(*self.verdicts, *(v for s in self.streams for v in s.verdicts)),

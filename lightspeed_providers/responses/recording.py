@@ -1,10 +1,14 @@
 """Finished turns, handed to be recorded."""
 
 import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any
 
 from llama_stack.log import get_logger
 from llama_stack_api import OpenAIResponseObject
 
+from lightspeed_providers.core.errors import LightspeedError
 from lightspeed_providers.core.turns import Outcome, TurnSink
 from lightspeed_providers.core.verdicts import Action
 from lightspeed_providers.responses.open_turn import OpenTurn
@@ -21,23 +25,32 @@ FINAL = {
 """What becomes of a turn whose response ends in these states."""
 
 
+_ANSWERS = (Outcome.ANSWERED, Outcome.TRUNCATED)
+
+
 class Recorder:
     """Closes turns and hands them on, where somebody records them."""
 
     def __init__(self, sink: TurnSink | None) -> None:
         self.sink = sink
-        self._going_on: set[asyncio.Task[None]] = set()
+        self.afterwards: Callable[[OpenTurn], None] | None = None
+        """What is begun once an answer is recorded; it must not wait for anything."""
+        self._going_on: set[asyncio.Task[Any]] = set()
 
     async def ended(self, turn: OpenTurn, response: OpenAIResponseObject) -> None:
         """Record a turn whose response is final."""
         turn.tools.ended(tool_statuses(response))
         error = response.error.message if response.error else None
-        await self.record(turn, FINAL[response.status], error)
+        outcome = FINAL[response.status]
+        if outcome is Outcome.ANSWERED and turn.truncated:
+            outcome = Outcome.TRUNCATED
+        await self.record(turn, outcome, error)
 
     async def record(self, turn: OpenTurn, outcome: Outcome, error: str | None = None) -> None:
         """Record a turn that ended so."""
         # Who went away before the verdict is recorded with it all the same.
-        await turn.settled()
+        with suppress(LightspeedError):
+            await turn.settled()
         closed = turn.closed(outcome, error)
         logger.info(
             "Turn finished",
@@ -49,12 +62,19 @@ class Recorder:
         )
         if self.sink is not None:
             await self.sink.record(closed)
+        if outcome in _ANSWERS and self.afterwards is not None:
+            self.afterwards(turn)
 
     def interrupted(self, turn: OpenTurn) -> None:
         """Record a turn that ended without a last event, while its own task is being cancelled."""
-        task = asyncio.get_running_loop().create_task(self.record(turn, Outcome.INTERRUPTED))
+        self.later(self.record(turn, Outcome.INTERRUPTED))
+
+    def later[T](self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        """Begin work that records; shutting down waits for it."""
+        task = asyncio.get_running_loop().create_task(work)
         self._going_on.add(task)
         task.add_done_callback(self._going_on.discard)
+        return task
 
     async def drained(self) -> None:
         """Wait, not forever, for the turns that are being recorded."""

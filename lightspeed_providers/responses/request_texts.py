@@ -60,6 +60,22 @@ def input_texts(request: CreateResponseRequest) -> list[InputText]:
     return texts
 
 
+def holds_something(request: CreateResponseRequest) -> bool:
+    """Whether there is anything to answer: text, an image, a file, or what is no message."""
+    if isinstance(request.input, str):
+        return bool(request.input.strip())
+    return any(
+        not isinstance(item, OpenAIResponseMessage) or _is_something(item.content)
+        for item in request.input
+    )
+
+
+def _is_something(content: Any) -> bool:  # Any: a message's content, text or parts of many kinds
+    parts = [content] if isinstance(content, str) else content or []
+    texts = (part if isinstance(part, str) else getattr(part, "text", None) for part in parts)
+    return any(text is None or text.strip() for text in texts)
+
+
 def _role(item: Any) -> str:  # Any: input items of many kinds
     return item.role if isinstance(item, OpenAIResponseMessage) else "tool"
 

@@ -1,7 +1,6 @@
 """`inline::lightspeed-responses`: the stock Responses API with this product's rules around it."""
 
 import asyncio
-import copy
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, cast
 
@@ -25,18 +24,26 @@ from llama_stack_api import (
 )
 
 from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
+from lightspeed_providers.core.inside import inside
 from lightspeed_providers.core.turns import Outcome, TurnSink
 from lightspeed_providers.core.verdicts import Direction, ShieldRunner
-from lightspeed_providers.responses.admission import NOT_SCREENED, Admission
+from lightspeed_providers.identity.header import know_users_by
+from lightspeed_providers.responses.admission import NOT_SCREENED, Admission, within_rules
 from lightspeed_providers.responses.answering import Answers, begun, last_response
-from lightspeed_providers.responses.config import LightspeedResponsesConfig
+from lightspeed_providers.responses.asked_once import ask_models_once
+from lightspeed_providers.responses.budget import budget_of
+from lightspeed_providers.responses.cancelling import Cancelling
+from lightspeed_providers.responses.config import LightspeedResponsesConfig, opened_profiles
 from lightspeed_providers.responses.copies import Copies
+from lightspeed_providers.responses.deadlines import after, within
+from lightspeed_providers.responses.doors.door import guard_side_doors
+from lightspeed_providers.responses.draining import Draining
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.guarded import TURN, GuardedInference
 from lightspeed_providers.responses.history import HistoryStore
 from lightspeed_providers.responses.input_guard import InputGuard
 from lightspeed_providers.responses.open_turn import OpenTurn
-from lightspeed_providers.responses.profiles.choosing import Profiles
+from lightspeed_providers.responses.profiles.choosing import NO_PROFILE
 from lightspeed_providers.responses.recording import Recorder
 from lightspeed_providers.responses.request_texts import (
     InputText,
@@ -47,8 +54,11 @@ from lightspeed_providers.responses.request_texts import (
     text_of,
 )
 from lightspeed_providers.responses.retrieving import Retrieving
+from lightspeed_providers.responses.searching import SearchedStores
 from lightspeed_providers.responses.store import CitedResponsesStore
+from lightspeed_providers.responses.stored_prompts import StoredPrompts
 from lightspeed_providers.responses.threads import Threads
+from lightspeed_providers.responses.titles import Titles
 from lightspeed_providers.responses.to_model import ClearedTexts
 
 _HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
@@ -61,17 +71,20 @@ class LightspeedResponsesImpl(Responses):
         self, config: LightspeedResponsesConfig, deps: dict[Api, Any], policy: list[Any]
     ) -> None:
         self.config = config
-        self.profiles = Profiles(config.profiles, config.default_profile)
+        self.profiles = opened_profiles(config)
         self._deps = deps
         self._policy = policy
         self._stock: Any = None  # Any: the stock provider's attributes are not a typed contract
         self._cleared = ClearedTexts()
+        self._titles: Titles | None = None
         threads = Threads()
-        self._admission = Admission(config, self.profiles, deps, threads)
+        stored_prompts = StoredPrompts(lambda: self._stock.openai_responses_impl)
+        self._admission = Admission(config, self.profiles, deps, threads, stored_prompts)
         self._guard = InputGuard(self._cleared)
         self._retrieving = Retrieving(deps, self._guard)
         self._recorder = Recorder(cast(TurnSink | None, deps.get(Api("transcripts"))))
         self._answers = Answers(self._recorder, threads)
+        self._draining = Draining(self._answers.end_all, config.shutdown_grace_s)
 
     async def initialize(self) -> None:
         """Build the stock provider over decorated dependencies.
@@ -80,21 +93,33 @@ class LightspeedResponsesImpl(Responses):
         that does not exist.
         """
         self._check_shields()
+        know_users_by(self.config.user_header or "")
+        ask_models_once()
         # A copy that keeps no chat completions: what the loop asks and gets is stored as the
         # response and as the turn already.
-        inference = copy.copy(self._deps[Api.inference])
-        inference.store = None
+        inference = inside(self._deps[Api.inference])
         guarded = GuardedInference(inference, self.config.checkpoint_chars, self._cleared)
+        self._titles = Titles(inference, self._deps[Api.conversations])
+        self._recorder.afterwards = self._titles.soon
+        stores = SearchedStores(self._deps[Api.vector_io], self._retrieving, self._guard)
         stock_config = BuiltinResponsesImplConfig(
             persistence=self.config.persistence,
             vector_stores_config=self.config.vector_stores_config,
         )
         self._stock = await stock_provider(
-            stock_config, {**self._deps, Api.inference: guarded}, self._policy
+            stock_config,
+            {**self._deps, Api.inference: guarded, Api.vector_io: stores},
+            self._policy,
         )
         loop = self._stock.openai_responses_impl
         history = HistoryStore(loop.responses_store, self._answers.turn_of, loop.files_api)
+        self._answers.store = history
+        longest_turn_s = max(p.deadlines.turn_s for p in self.profiles.all)
+        self._cancelling = Cancelling(self._answers, loop, longest_turn_s)
         loop.responses_store = CitedResponsesStore(history, self._answers.stored)
+        self.side_door = guard_side_doors(
+            self._deps, self.config, self.profiles.chosen(None), self._all_shields, self._cleared
+        )
         sink = self._recorder.sink
         if sink is not None:
             sink.copies_are_kept_by(Copies(history, self._deps[Api.conversations]))
@@ -103,7 +128,11 @@ class LightspeedResponsesImpl(Responses):
     async def shutdown(self) -> None:
         """Stop background answers, then wait for the turns that are being recorded."""
         await self._stock.shutdown()
+        await self._cancelling.aclose()
         await self._recorder.drained()
+        await self.side_door.shutdown()
+        if self._titles is not None:
+            await self._titles.aclose()
 
     async def create_openai_response(
         self, request: CreateResponseRequest
@@ -113,39 +142,60 @@ class LightspeedResponsesImpl(Responses):
         Raises a `LightspeedError` with an HTTP status for every fault that is known before the
         first event; later ones end a stream with `response.failed`.
         """
+        self._draining.listen()
         turn = await self._admission.admitted(request)
+        deadlines = turn.rules.deadlines
+        until = after(deadlines.turn_s)
         try:
-            governed = await self._governed(request, turn)
+            governed = await within(self._governed(request, turn), until, deadlines.turn_late)
             if request.background:
                 return await self._in_background(governed, turn)
             events = await self._stock.create_openai_response(
                 governed.model_copy(update={"stream": True})
             )
+        except asyncio.CancelledError:
+            if request.store is not False:
+                self._recorder.interrupted(turn)
+            raise
         except Exception as fault:
             error = as_error(fault, turn.model)
             if request.store is not False:
                 await self._recorder.record(turn, Outcome.ERROR, str(error))
             raise error from fault
-        answer = self._answers.governed(events, turn, recorded=request.store is not False)
+        answer = self._answers.governed(
+            events, turn, recorded=request.store is not False, until=until
+        )
         if request.stream:
-            return await begun(answer, turn)
+            return await begun(answer, turn, self.config.hold_first_event_s)
         return await last_response(answer, turn)
 
     async def _governed(
         self, request: CreateResponseRequest, turn: OpenTurn
     ) -> CreateResponseRequest:
-        """Return the request that the stock loop may see: cleared texts, our prompt, the turn."""
+        """Return the request that the stock loop may see: cleared texts and the turn.
+
+        What the model is told first travels with the turn: the response shows the client its own.
+        """
         runner = await self._shields(turn)
         named = [g if isinstance(g, str) else g.type for g in request.guardrails or []]
         # Ours are enforced here; the stock loop would ask them about the whole answer again and
         # again, as if it were a question.
         others = [name for name in named if name not in runner.shield_ids]
-        runner = runner.adding([name for name in named if name in runner.shield_ids])
-        cleared = await self._guard_and_retrieve(request, turn, runner)
+        ours = [name for name in named if name in runner.shield_ids]
+        # The one that stands for all of them asks for all of them.
+        if turn.rules.guardrails == "replace" and ours and self.config.shield_id not in ours:
+            runner = runner.rewriting
+        runner = runner.adding(ours)
+        turn.shields = runner
+        cleared = await self._guard_and_retrieve(within_rules(request, turn.rules), turn, runner)
+        has_profile = turn.rules is not NO_PROFILE
+        turn.budget = budget_of(request, turn.rules.budget, ends_in_text=has_profile)
+        cleared = await self._retrieving.with_search(cleared, turn)
         return cleared.model_copy(
             update={
                 "model": turn.model,
-                "instructions": turn.prompt or None,
+                "max_infer_iters": turn.budget.max_infer_iters,
+                "max_tool_calls": turn.budget.max_tool_calls,
                 "guardrails": others or None,
                 TURN: (turn, runner),
             }
@@ -161,6 +211,7 @@ class LightspeedResponsesImpl(Responses):
                 "inline::lightspeed-shields to `providers.safety`."
             )
         for runner in runners:
+            self.profiles.check_shields(runner.shield_ids - {self.config.shield_id})
             for profile in self.profiles.all:
                 runner.choosing(profile.shields.by_direction())
 
@@ -212,8 +263,10 @@ class LightspeedResponsesImpl(Responses):
         texts = input_texts(request)
         turn.history = tuple(await self._history(request, texts))
         question = question_of(texts)
+        late = turn.rules.deadlines.shields_late
+        turn.shields_until = after(turn.rules.deadlines.shields_s)
         cleared, (passages, verdicts) = await both(
-            self._guard.guarded(request, turn, runner),
+            within(self._guard.guarded(request, turn, runner), turn.shields_until, late),
             self._retrieving.passages(question, turn, runner),
         )
         turn.question = question_of(input_texts(cleared))
@@ -222,20 +275,21 @@ class LightspeedResponsesImpl(Responses):
             turn.tools.client_gave(call_id, output)
         turn.verdicts.extend(verdicts)
         if turn.refusal is None:
-            turn.passages = passages
+            turn.grounding.retrieved(passages)
         return cleared
 
     async def _in_background(
         self, request: CreateResponseRequest, turn: OpenTurn
     ) -> OpenAIResponseObject:
-        queued = cast(OpenAIResponseObject, await self._stock.create_openai_response(request))
+        queued = await self._cancelling.queued(lambda: self._stock.create_openai_response(request))
         self._answers.begun(turn, queued.id)
         turn.in_background = True
         return queued
 
     async def get_openai_response(self, request: RetrieveResponseRequest) -> OpenAIResponseObject:
         """Return a stored response."""
-        return cast(OpenAIResponseObject, await self._stock.get_openai_response(request))
+        stored = cast(OpenAIResponseObject, await self._stock.get_openai_response(request))
+        return await self._cancelling.as_it_is(stored)
 
     async def list_openai_responses(
         self, request: ListResponsesRequest
@@ -259,8 +313,8 @@ class LightspeedResponsesImpl(Responses):
         return cast(OpenAIDeleteResponseObject, await self._stock.delete_openai_response(request))
 
     async def cancel_openai_response(self, request: CancelResponseRequest) -> OpenAIResponseObject:
-        """Cancel a response that runs in the background."""
-        return cast(OpenAIResponseObject, await self._stock.cancel_openai_response(request))
+        """Cancel a response, streamed, plain or in the background, and return it."""
+        return await self._cancelling.cancelled(request.response_id)
 
 
 async def both[A, B](first: Coroutine[Any, Any, A], second: Coroutine[Any, Any, B]) -> tuple[A, B]:

@@ -1,6 +1,7 @@
 """What a model gets: messages that every shield has cleared, with the retrieved passages."""
 
 import hashlib
+import json
 import secrets
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -153,10 +154,22 @@ def _is_refusal(message: OpenAIAssistantMessageParam, refusals: frozenset[str]) 
     return any(text.endswith(refusal) for refusal in refusals)
 
 
+def texts_sent(asked: Any) -> list[str]:  # Any: the host's request of a chat completion
+    """Return every text that counts against what the model can read."""
+    texts = [text_of(message.content) for message in asked.messages]
+    for message in asked.messages:
+        for call in getattr(message, "tool_calls", None) or ():
+            texts.append(call.function.model_dump_json() if call.function else "")
+    return [*texts, json.dumps(asked.tools)] if asked.tools else texts
+
+
 def with_passages(
     messages: Sequence[OpenAIMessageParam], turn: OpenTurn
 ) -> list[OpenAIMessageParam]:
     """Return messages with the retrieved passages in front of the last question."""
+    passages = turn.grounding.before_question
+    if turn.truncated and not passages:
+        return list(messages)
     asked = max(
         (n for n, m in enumerate(messages) if isinstance(m, OpenAIUserMessageParam)), default=None
     )
@@ -165,9 +178,9 @@ def with_passages(
     question = messages[asked]
     content: Any  # text, or the host's content parts with a text part added in front
     if isinstance(question.content, str):
-        content = question_with_passages(question.content, turn.passages)
+        content = question_with_passages(question.content, passages)
     else:
-        part = OpenAIChatCompletionContentPartTextParam(text=documentation(turn.passages))
+        part = OpenAIChatCompletionContentPartTextParam(text=documentation(passages))
         content = [part, *(question.content or [])]
     grounded = question.model_copy(update={"content": content})
     return [*messages[:asked], grounded, *messages[asked + 1 :]]

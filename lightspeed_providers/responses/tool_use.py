@@ -72,6 +72,21 @@ class ToolUse:
         self._statuses = statuses
 
     @property
+    def rounds(self) -> int:
+        """How often the model was asked, this time included."""
+        return self._round
+
+    @property
+    def functions(self) -> frozenset[str]:
+        """The names of the functions that the client runs itself."""
+        return self._functions
+
+    @property
+    def server_calls(self) -> int:
+        """How often the model has called a tool of the server."""
+        return sum(call.name not in self._functions for call in self._calls.values())
+
+    @property
     def calls(self) -> tuple[ToolCall, ...]:
         """The calls in order."""
         return tuple(

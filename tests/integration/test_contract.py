@@ -98,7 +98,7 @@ REQUEST: dict[str, Any] = {
     "input": [{"role": "user", "content": "How do I add a field to a model?"}],
     "model": "llama-cpp/gemma-3-270m",
     "background": False,
-    "prompt": {"id": "pmpt_" + "0" * 48, "version": "1"},
+    "prompt": None,
     "instructions": "Answer in one line.",
     "parallel_tool_calls": False,
     "previous_response_id": None,
@@ -141,17 +141,20 @@ class SpyingStock:
         return self._one_event()
 
     async def _one_event(self) -> AsyncIterator[Any]:
-        yield SimpleNamespace(type="response.spied")
+        yield SimpleNamespace(type="response.spied", sequence_number=0)
 
 
 def test_every_field_of_a_request_survives_to_the_stock_provider(
     client: TestClient, responses_impl: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    stored = client.post("/v1/prompts", json={"prompt": "Answer politely."}).json()["prompt_id"]
+
     async def story() -> None:
         assert set(REQUEST) >= set(CreateResponseRequest.model_fields), (
             "a field is not covered here"
         )
-        request = CreateResponseRequest.model_validate(REQUEST)
+        named = {"prompt": {"id": stored, "version": "1"}}
+        request = CreateResponseRequest.model_validate(REQUEST | named)
         before = request.model_copy(deep=True)
         spy = SpyingStock(responses_impl._stock)
         monkeypatch.setattr(responses_impl, "_stock", spy)

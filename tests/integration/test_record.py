@@ -132,9 +132,10 @@ def test_the_record_says_which_prompt_and_model_held(
 
     in_server(client, story)
     plain, own = turns
-    prompt = responses_impl.profiles.chosen(None).system_prompt
-    assert plain.prompt_hash == hashlib.sha256(prompt.encode()).hexdigest()
-    assert plain.prompt_version == own.prompt_version == plain.prompt_hash[:12]
+    profiles = responses_impl.profiles
+    prompt = profiles.prompt(profiles.chosen(None), None, plain.received_at.date())
+    assert plain.prompt_hash == hashlib.sha256(prompt.text.encode()).hexdigest()
+    assert plain.prompt_version == own.prompt_version == prompt.version
     assert own.prompt_hash == hashlib.sha256(mine.encode()).hexdigest()
     assert (plain.model_requested, plain.provider_requested) == ("lightspeed", None)
     assert (own.model_requested, own.provider_requested) == ("llama-cpp/gemma-3-270m", "llama-cpp")

@@ -16,7 +16,8 @@ from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.prompts import (
     NOTHING_FOUND,
-    effective_prompt,
+    ClientPolicy,
+    Prompting,
     question_with_passages,
 )
 from lightspeed_providers.responses.retrieval_config import RetrievalConfig
@@ -40,18 +41,25 @@ def passage(**changes: object) -> Passage:
 
 
 @pytest.mark.parametrize(
-    ("requested", "expected"),
-    [(None, "profile"), ("", "profile"), ("  ", "profile"), ("mine", "mine")],
+    ("policy", "client", "told"),
+    [
+        ("replace", (), "product"),
+        ("replace", ("", "  "), "product"),
+        ("replace", ("", "mine"), "mine"),
+        ("replace", ("stored", "mine"), "stored\n\nmine"),
+        ("append", ("", ""), "product"),
+        ("append", ("stored", "mine"), "product\n\nstored\n\nmine"),
+        ("ignore", ("stored", "mine"), "product"),
+    ],
 )
-def test_a_requests_prompt_goes_before_the_profiles(requested: str | None, expected: str) -> None:
-    assert effective_prompt(requested, "profile", may_request=True) == expected
+def test_what_becomes_of_a_clients_prompt_is_the_profiles_choice(
+    policy: ClientPolicy, client: tuple[str, ...], told: str
+) -> None:
+    assert Prompting("product", client, policy).effective == told
 
 
-def test_a_prompt_is_refused_where_customizing_is_disabled() -> None:
-    with pytest.raises(UnprocessableError, match="remove `instructions`") as refused:
-        effective_prompt("mine", "profile", may_request=False)
-    assert refused.value.status_code == 422
-    assert effective_prompt("", "profile", may_request=False) == "profile"
+def test_a_clients_prompt_is_appended_to_none() -> None:
+    assert Prompting("", ("mine",), "append").effective == "mine"
 
 
 def test_passages_reach_the_model_numbered_with_their_headings_the_best_last() -> None:
@@ -135,8 +143,8 @@ def test_passages_come_before_a_question_of_several_parts() -> None:
         model="a/model",
         question="",
         streamed=False,
-        passages=(passage(),),
     )
+    turn.grounding.retrieved([passage()])
     [grounded] = with_passages([asked], turn)
     parts = grounded.model_dump()["content"]
     assert [p["type"] for p in parts] == ["text", "text"]
