@@ -9,6 +9,7 @@ from types import TracebackType
 
 from lightspeed_providers.core.devices import share_cores
 from lightspeed_providers.core.errors import ConfigurationError, LightspeedError
+from lightspeed_providers.core.host_log import draw_short_traces
 from lightspeed_providers.core.paths import state_dir
 
 _LOGS_QUESTIONS = (
@@ -29,6 +30,7 @@ def prepare_host() -> None:
     _show_our_errors_in_one_line()
     _show_what_engines_say()
     _keep_questions_out_of_the_log()
+    draw_short_traces()
     state = state_dir()
     try:
         state.mkdir(parents=True, exist_ok=True)

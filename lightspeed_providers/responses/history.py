@@ -31,7 +31,7 @@ from llama_stack_api import (
 )
 from pydantic import TypeAdapter
 
-from lightspeed_providers.responses.host_rows import HostRows, Row, Rows
+from lightspeed_providers.responses.host_rows import HostRows, Row, RowsAtOnce
 from lightspeed_providers.responses.origins import (
     Item,
     Origins,
@@ -140,11 +140,13 @@ class HistoryStore:
         for message in messages:
             if self._origins.of(message) is None:
                 self._origins.note(message, response_id)
-        async with self.rows.transaction() as rows:
-            earlier, may_stay = await self._earlier(rows, response_id, link, items[:first])
-            data = response_object.model_dump()
+        said = [self._dumped(message) for message in messages]
+        data = response_object.model_dump()
+        final = response_object.status in ("completed", "incomplete")
+
+        def write(rows: RowsAtOnce) -> None:
+            earlier, may_stay = _earlier(rows, self.table, response_id, link, items[:first])
             data["input"] = [*earlier, *marked(items[first:], response_id)]
-            said = [self._dumped(message) for message in messages]
             data["messages"] = kept(said, lambda mark: mark == response_id or may_stay(mark))
             row = {
                 "id": response_id,
@@ -152,19 +154,25 @@ class HistoryStore:
                 "model": data["model"],
                 "response_object": data,
             }
-            await rows.put(self.table, row, key="id", updating="response_object")
-            if link.conversation_id and response_object.status in ("completed", "incomplete"):
-                await self._add_to_conversation(rows, link.conversation_id, response_id, said)
+            rows.put(self.table, row, key="id", updating="response_object")
+            if link.conversation_id and final:
+                _add_to_conversation(rows, link.conversation_id, response_id, said)
+
+        await self.rows.changed(write)
 
     async def update_response_object(self, response_object: OpenAIResponseObject) -> None:
         """Write a changed response; what was said stays as it is stored."""
-        async with self.rows.transaction() as rows:
-            row = await rows.one(self.table, id=response_object.id)
+        data = response_object.model_dump()
+
+        def write(rows: RowsAtOnce) -> None:
+            row = rows.one(self.table, id=response_object.id)
             if row is None:
                 raise ResponseNotFoundError(response_object.id)
             said = {name: row["response_object"].get(name) or [] for name in ("input", "messages")}
-            data = {**response_object.model_dump(), **said}
-            await rows.update(self.table, {"response_object": data}, id=response_object.id)
+            changed = {"response_object": {**data, **said}}
+            rows.update(self.table, changed, id=response_object.id)
+
+        await self.rows.changed(write)
 
     async def store_conversation_messages(
         self, conversation_id: str, messages: Sequence[OpenAIMessageParam]
@@ -174,47 +182,6 @@ class HistoryStore:
         The stock loop writes them after the conversation's items. A turn that comes in between
         would make its history of the items, and nobody would know whose words they were.
         """
-
-    async def _add_to_conversation(
-        self, rows: Rows, conversation_id: str, response_id: str, messages: Sequence[Item]
-    ) -> None:
-        """Add a turn's own messages to its conversation, unless that was deleted meanwhile."""
-        own = [message for message in messages if origin(message) == response_id]
-        row = await rows.one(MESSAGES, conversation_id=conversation_id)
-        if row is None and len(own) < len(messages):
-            return
-        if row is None:
-            empty: Row = {"conversation_id": conversation_id, "messages": []}
-            await rows.put(MESSAGES, empty, key="conversation_id", updating=None)
-            row = await rows.one(MESSAGES, conversation_id=conversation_id) or empty
-        said = [*without(row["messages"], response_id), *own]
-        await rows.update(MESSAGES, {"messages": said}, conversation_id=conversation_id)
-
-    async def _earlier(
-        self, rows: Rows, response_id: str, link: _Link, read: list[Item]
-    ) -> tuple[list[Item], Callable[[str], bool]]:
-        """Return the earlier items as they are stored now, and whose messages may stay."""
-        if link.conversation_id:
-            row = await rows.one(MESSAGES, conversation_id=link.conversation_id)
-            stored = {origin(message) for message in row["messages"]} if row else set()
-            return read, stored.__contains__
-        previous = link.previous_response_id
-        if previous is None:
-            return [], lambda _: False
-        # Both in the order in which deleting locks them.
-        found = {
-            each: await rows.one(self.table, id=each) for each in sorted({previous, response_id})
-        }
-        row = found[previous]
-        if row is not None:
-            data = row["response_object"]
-            items = [*data["input"], *marked(data["output"], previous)]
-            stored = {origin(item) for item in (*items, *(data.get("messages") or []))}
-            return items, stored.__contains__
-        # It was deleted after this turn had read it; what it continued is known from here only.
-        row = found[response_id]
-        items = row["response_object"]["input"] if row else []
-        return without(without(items, previous), response_id), lambda mark: mark != previous
 
     def _link(self, response_id: str) -> _Link:
         turn = self._going_on(response_id)
@@ -251,3 +218,44 @@ class HistoryStore:
                 self._origins.note(message, response_id)
             said += part
         return said
+
+
+def _add_to_conversation(
+    rows: RowsAtOnce, conversation_id: str, response_id: str, messages: Sequence[Item]
+) -> None:
+    """Add a turn's own messages to its conversation, unless that was deleted meanwhile."""
+    own = [message for message in messages if origin(message) == response_id]
+    row = rows.one(MESSAGES, conversation_id=conversation_id)
+    if row is None and len(own) < len(messages):
+        return
+    if row is None:
+        empty: Row = {"conversation_id": conversation_id, "messages": []}
+        rows.put(MESSAGES, empty, key="conversation_id", updating=None)
+        row = rows.one(MESSAGES, conversation_id=conversation_id) or empty
+    said = [*without(row["messages"], response_id), *own]
+    rows.update(MESSAGES, {"messages": said}, conversation_id=conversation_id)
+
+
+def _earlier(
+    rows: RowsAtOnce, table: str, response_id: str, link: _Link, read: list[Item]
+) -> tuple[list[Item], Callable[[str], bool]]:
+    """Return the earlier items as they are stored now, and whose messages may stay."""
+    if link.conversation_id:
+        row = rows.one(MESSAGES, conversation_id=link.conversation_id)
+        stored = {origin(message) for message in row["messages"]} if row else set()
+        return read, stored.__contains__
+    previous = link.previous_response_id
+    if previous is None:
+        return [], lambda _: False
+    # Both in the order in which deleting locks them.
+    found = {each: rows.one(table, id=each) for each in sorted({previous, response_id})}
+    row = found[previous]
+    if row is not None:
+        data = row["response_object"]
+        items = [*data["input"], *marked(data["output"], previous)]
+        stored = {origin(item) for item in (*items, *(data.get("messages") or []))}
+        return items, stored.__contains__
+    # It was deleted after this turn had read it; what it continued is known from here only.
+    row = found[response_id]
+    items = row["response_object"]["input"] if row else []
+    return without(without(items, previous), response_id), lambda mark: mark != previous
