@@ -29,7 +29,8 @@ from shields_answer import QUESTION, spoken
 
 from lightspeed_providers.core.verdicts import Context, Direction
 from lightspeed_providers.responses.config import LightspeedResponsesConfig
-from lightspeed_providers.responses.guarded import TURN, GuardedInference
+from lightspeed_providers.responses.guarded import GuardedInference
+from lightspeed_providers.responses.model_request import TURN
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.safety.checking import ConfiguredShield

@@ -13,6 +13,8 @@ cancelling.py      face: responses that are cancelled, or left over by a server 
 draining.py        what runs on while the server is told to stop, and for how long
 recording.py       face: finished turns, handed to be recorded
 guarded.py         face: decorated inference, the only way to a model and back
+model_request.py   face: what a model is sent: prompt, cleared messages, passages that fit
+upstream.py        face: a model's answer as it comes
 to_model.py        face: what a model gets, as the shields cleared it
 system_messages.py face: the one prompt that holds comes first
 stored_prompts.py  face: prompts that a client has stored

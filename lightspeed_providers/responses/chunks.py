@@ -27,6 +27,21 @@ def text_chunk(chunk: OpenAIChatCompletionChunk, text: str) -> OpenAIChatComplet
     return _rewritten(chunk, {"content": text}, finish_reason=None)
 
 
+def says_only(chunk: OpenAIChatCompletionChunk, text: str) -> bool:
+    """Whether a chunk holds this text and nothing that `text_chunk` would leave out."""
+    [choice, *others] = chunk.choices
+    delta = choice.delta
+    return (
+        delta.content == text
+        and not others
+        and not (delta.tool_calls or delta.refusal or vars(delta).get("reasoning_content"))
+        and not choice.finish_reason
+        and not choice.logprobs
+        and not chunk.usage
+        and not (chunk.model_extra or choice.model_extra or delta.model_extra)
+    )
+
+
 def calls_chunk(
     chunk: OpenAIChatCompletionChunk, calls: list[OpenAIChatCompletionToolCall]
 ) -> OpenAIChatCompletionChunk:

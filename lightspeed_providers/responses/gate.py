@@ -1,7 +1,7 @@
 """What a model says on its way out: text, reasoning, tool calls, as the output shields clear it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from llama_stack.log import get_logger
@@ -19,6 +19,7 @@ from lightspeed_providers.responses.chunks import (
     calls_chunk,
     first_chunk,
     refusal_end,
+    says_only,
     text_chunk,
 )
 from lightspeed_providers.responses.markers import WithoutMarkers
@@ -53,6 +54,8 @@ class Gate:
         self._calls: dict[int, OpenAIChatCompletionToolCall] = {}
         self._latest: OpenAIChatCompletionChunk | None = None
         self._thought_through = False
+        self._thinks = False
+        self._open = not runner.screens(Direction.OUTPUT)
         self._finished = False
         self._markers = WithoutMarkers()
         self._thought_markers = WithoutMarkers()
@@ -67,66 +70,64 @@ class Gate:
 
     async def passed(
         self, chunk: OpenAIChatCompletionChunk, reasoning: str | None = None
-    ) -> AsyncIterator[Chunk]:
-        """Yield what may leave now that this chunk has come."""
+    ) -> list[Chunk]:
+        """Return what may leave now that this chunk has come.
+
+        Lists all along: generators within generators, anew for each of hundreds of chunks, would
+        cost more than all that is done to a chunk.
+        """
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
-            yield chunk
-            return
+            return [chunk]
         self._latest = chunk
+        out: list[Chunk] = []
         if reasoning and (thought := self._thought_markers.push(reasoning)):
-            async for out in self._thought(thought):
-                yield out
+            out += await self._thought(thought)
         # A model that refuses in a field of its own has answered so.
         said = (choice.delta.content or "") + (choice.delta.refusal or "")
         if said and (text := self._markers.push(said)):
-            async for out in self._said(text):
-                yield out
-        for call in choice.delta.tool_calls or []:
+            out += await self._said(text)
+        for call in choice.delta.tool_calls or ():
             self._take(call)
         if choice.finish_reason and self._turn.refusal is None:
-            async for out in self.finished():
-                yield out
+            out += await self.finished()
         if self._turn.refusal is not None:
-            for out in self.refused():
-                yield out
+            out += self.refused()
         elif choice.finish_reason or choice.delta.role:
-            yield bare_chunk(chunk)
+            out.append(bare_chunk(chunk))
+        return out
 
-    async def released(self) -> AsyncIterator[Chunk]:
-        """Yield what may leave since checks have ended."""
+    async def released(self) -> list[Chunk]:
+        """Return what may leave since checks have ended."""
+        out: list[Chunk] = []
         if self._reasoning is not None:
-            async for out in self._out_of_reasoning(await self._reasoning.released()):
-                yield out
+            out += self._out_of_reasoning(await self._reasoning.released())
         if self._text is not None:
-            async for out in self._out(await self._text.released()):
-                yield out
+            out += self._out(await self._text.released())
         if self._turn.refusal is not None:
-            for out in self.refused():
-                yield out
+            out += self.refused()
+        return out
 
-    async def finished(self) -> AsyncIterator[Chunk]:
-        """Yield the rest once it is cleared; the model will say nothing more."""
+    async def finished(self) -> list[Chunk]:
+        """Return the rest once it is cleared; the model will say nothing more."""
         if self._finished:
-            return
+            return []
         self._finished = True
+        out: list[Chunk] = []
         if text := self._markers.rest():
-            async for out in self._said(text):
-                yield out
-        async for out in self._end_of_reasoning():
-            yield out
+            out += await self._said(text)
+        out += await self._end_of_reasoning()
         if self._text is not None and self._turn.refusal is None:
-            async for out in self._out(await self._text.end()):
-                yield out
-        for answered_for in self._without_calls_of_others():
-            yield answered_for
+            out += self._out(await self._text.end())
+        out += self._without_calls_of_others()
         if self._calls and self._turn.refusal is None and self._latest is not None:
             calls = [await self._cleared_call(n, call) for n, call in sorted(self._calls.items())]
             if self._turn.refusal is None:
-                yield calls_chunk(self._latest, calls)
+                out.append(calls_chunk(self._latest, calls))
         if self._turn.refusal is None:
             # As history it comes back in later turns.
             self._cleared.note(self._runner, Direction.TOOL, "".join(self._left))
+        return out
 
     def refused(self) -> list[Chunk]:
         """Return the refusal as it follows text that already left, once."""
@@ -145,21 +146,27 @@ class Gate:
             if stream is not None:
                 await stream.aclose()
 
-    async def _thought(self, reasoning: str) -> AsyncIterator[Chunk]:
+    async def _thought(self, reasoning: str) -> list[Chunk]:
+        if self._open:
+            self._thinks = True
+            return self._out_of_reasoning(reasoning)
         if self._reasoning is None:
             self._reasoning = self._stream()
-        async for out in self._out_of_reasoning(await self._reasoning.push(reasoning)):
-            yield out
+        return self._out_of_reasoning(await self._reasoning.push(reasoning))
 
-    async def _said(self, text: str) -> AsyncIterator[Chunk]:
+    async def _said(self, text: str) -> list[Chunk]:
+        out: list[Chunk] = []
+        if self._open:
+            if self._thinks:
+                self._thinks = False
+                out += await self._end_of_reasoning()
+            return out + self._out(text)
         if self._text is None:
-            async for out in self._end_of_reasoning():
-                yield out
-        if self._text is None:
+            out += await self._end_of_reasoning()
             self._text = self._stream()
         if self._turn.refusal is None:
-            async for out in self._out(await self._text.push(text)):
-                yield out
+            out += self._out(await self._text.push(text))
+        return out
 
     def _without_calls_of_others(self) -> list[Chunk]:
         """Drop calls of what was not offered; where nothing is left of the answer, say so."""
@@ -179,14 +186,16 @@ class Gate:
         chunk = self._latest or first_chunk(f"chatcmpl-{self._turn.turn_id}", self._turn.model)
         return [text_chunk(chunk, NOT_FINISHED)]
 
-    async def _end_of_reasoning(self) -> AsyncIterator[Chunk]:
-        if not self._thought_through and (thought := self._thought_markers.rest()):
-            async for out in self._thought(thought):
-                yield out
-        if self._reasoning is not None and not self._thought_through:
+    async def _end_of_reasoning(self) -> list[Chunk]:
+        if self._thought_through:
+            return []
+        out: list[Chunk] = []
+        if thought := self._thought_markers.rest():
+            out += await self._thought(thought)
+        if self._reasoning is not None:
             self._thought_through = True
-            async for out in self._out_of_reasoning(await self._reasoning.end()):
-                yield out
+            out += self._out_of_reasoning(await self._reasoning.end())
+        return out
 
     def _stream(self) -> ScreenedStream:
         stream = self._runner.stream(
@@ -198,20 +207,24 @@ class Gate:
         self._turn.streams.append(stream)
         return stream
 
-    async def _out(self, text: str) -> AsyncIterator[Chunk]:
-        if text and self._latest is not None:
-            self._turn.released(text)
-            self._left.append(text)
-            yield text_chunk(self._latest, text)
-        self._turn.judged_streams()
+    def _out(self, text: str) -> list[Chunk]:
+        if not self._open:
+            self._turn.judged_streams()
+        if not text or self._latest is None:
+            return []
+        self._turn.released(text)
+        self._left.append(text)
+        if self._open and says_only(self._latest, text):
+            return [self._latest]
+        return [text_chunk(self._latest, text)]
 
-    async def _out_of_reasoning(self, text: str) -> AsyncIterator[Chunk]:
-        if text and self._latest is not None:
-            yield OpenAIChatCompletionChunkWithReasoning(
-                chunk=bare_chunk(self._latest).model_copy(update={"usage": None}),
-                reasoning_content=text,
-            )
-        self._turn.judged_streams()
+    def _out_of_reasoning(self, text: str) -> list[Chunk]:
+        if not self._open:
+            self._turn.judged_streams()
+        if not text or self._latest is None:
+            return []
+        bare = bare_chunk(self._latest).model_copy(update={"usage": None})
+        return [OpenAIChatCompletionChunkWithReasoning(chunk=bare, reasoning_content=text)]
 
     def _take(self, piece: OpenAIChatCompletionToolCall) -> None:
         """Put a call together from its pieces: it is screened, and leaves, as a whole."""

@@ -12,6 +12,7 @@ from lightspeed_providers.responses.events import CitedEvents
 from lightspeed_providers.responses.open_turn import OpenTurn
 
 _AHEAD = 8  # events that are read before anybody asks for them
+_ONE_BY_ONE = 8  # the first events, and with them the first text, wait for nothing that comes after
 
 
 class CancelledError(LightspeedError):
@@ -76,12 +77,14 @@ class Reading:
         """Take note of an event as it is read, before the stream goes on."""
 
     async def _read(self) -> None:
+        read = 0
         try:
             async for event in self._events:
                 self._noted(event)
                 self._ahead.append(event)
                 _wake(self._reader)
-                if len(self._ahead) >= _AHEAD:
+                read += 1
+                if len(self._ahead) >= (1 if read <= _ONE_BY_ONE else _AHEAD):
                     self._room = asyncio.get_running_loop().create_future()
                     await self._room
         except Exception as fault:

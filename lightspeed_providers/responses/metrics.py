@@ -6,6 +6,7 @@ Names are those that Lightspeed's operators know.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from opentelemetry import metrics
 
@@ -46,11 +47,11 @@ def called(model: str, provider: str | None, purpose: str) -> Iterator[None]:
         duration.record(time.perf_counter() - began, about)
 
 
-def used(model: str, provider: str | None, purpose: str, *, sent: int, received: int) -> None:
+def spent(model: str, provider: str | None, purpose: str, usage: Any) -> None:  # Any: the host's
     """Count the tokens that a call has cost."""
     about = _about(model, provider, purpose)
-    tokens_sent.add(sent, about)
-    tokens_received.add(received, about)
+    tokens_sent.add(usage.prompt_tokens, about)
+    tokens_received.add(usage.completion_tokens, about)
 
 
 def _about(model: str, provider: str | None, purpose: str) -> dict[str, str]:

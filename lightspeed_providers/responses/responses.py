@@ -24,6 +24,7 @@ from llama_stack_api import (
 )
 
 from lightspeed_providers.core.errors import ConfigurationError, UnavailableError
+from lightspeed_providers.core.host_stores import steady_completions
 from lightspeed_providers.core.inside import inside
 from lightspeed_providers.core.turns import Outcome, TurnSink
 from lightspeed_providers.core.verdicts import Direction, ShieldRunner
@@ -39,9 +40,10 @@ from lightspeed_providers.responses.deadlines import after, within
 from lightspeed_providers.responses.doors.door import guard_side_doors
 from lightspeed_providers.responses.draining import Draining
 from lightspeed_providers.responses.faults import as_error
-from lightspeed_providers.responses.guarded import TURN, GuardedInference
+from lightspeed_providers.responses.guarded import GuardedInference
 from lightspeed_providers.responses.history import HistoryStore
 from lightspeed_providers.responses.input_guard import InputGuard
+from lightspeed_providers.responses.model_request import TURN
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.profiles.choosing import NO_PROFILE
 from lightspeed_providers.responses.recording import Recorder
@@ -95,6 +97,7 @@ class LightspeedResponsesImpl(Responses):
         self._check_shields()
         know_users_by(self.config.user_header or "")
         ask_models_once()
+        steady_completions(self._deps[Api.inference])
         # A copy that keeps no chat completions: what the loop asks and gets is stored as the
         # response and as the turn already.
         inference = inside(self._deps[Api.inference])

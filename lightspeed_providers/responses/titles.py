@@ -93,8 +93,7 @@ class Titles:
                 )
             )
         if answer.usage is not None:
-            sent, received = answer.usage.prompt_tokens, answer.usage.completion_tokens
-            metrics.used(model, provider, metrics.TITLE, sent=sent, received=received)
+            metrics.spent(model, provider, metrics.TITLE, answer.usage)
         return title_in(answer.choices[0].message.content or "", rules.max_words)
 
     async def _cleared(self, title: str, turn: OpenTurn) -> str:

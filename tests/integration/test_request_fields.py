@@ -22,7 +22,7 @@ from llama_stack_api import (
 from starlette.testclient import TestClient
 from stock_alone import stock_alone
 
-from lightspeed_providers.responses.guarded import TURN
+from lightspeed_providers.responses.model_request import TURN
 from lightspeed_providers.responses.retrieval_config import RetrievalConfig
 
 QUESTION = "How do I add a field to a model?"
