@@ -29,6 +29,23 @@ class Passage(BaseModel):
     source_file: str = Field(default="", description="The file it was cut from.")
     attributes: dict[str, str] = Field(default_factory=dict)
 
+    @property
+    def told(self) -> dict[str, str]:
+        """What a client gets to know of it beside its text."""
+        about = {
+            "document_id": self.document_id,
+            "doc_url": self.doc_url,
+            "title": self.title,
+            "headings": " › ".join(self.heading_path),
+            "product": self.product,
+            "version": self.version,
+            "language": self.language,
+            "source": self.source,
+            "passage_id": self.passage_id,
+        }
+        own = {name: value for name, value in self.attributes.items() if name not in about}
+        return {**own, **{name: value for name, value in about.items() if value}}
+
 
 class Attachment(BaseModel):
     """Something that came with a question beside its text (shape of the Lightspeed contract)."""

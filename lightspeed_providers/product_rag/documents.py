@@ -73,20 +73,3 @@ def vectors_of(snapshot: Snapshot, hits: Sequence[Hit]) -> dict[str, list[float]
             positions[hit.passage.passage_id] = row[0]
     rows = snapshot.vectors_at(list(positions.values()))
     return dict(zip(positions, rows.tolist(), strict=True))
-
-
-def attributes_of(passage: Passage) -> dict[str, str | float | bool]:
-    """Return what a client gets to know of a passage beside its text."""
-    told = {
-        "document_id": passage.document_id,
-        "doc_url": passage.doc_url,
-        "title": passage.title,
-        "headings": " › ".join(passage.heading_path),
-        "product": passage.product,
-        "version": passage.version,
-        "language": passage.language,
-        "source": passage.source,
-        "passage_id": passage.passage_id,
-    }
-    named = {name: value for name, value in told.items() if value}
-    return {**{k: v for k, v in passage.attributes.items() if k not in told}, **named}

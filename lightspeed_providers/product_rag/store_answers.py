@@ -14,7 +14,7 @@ from lightspeed_providers.core.errors import InvalidRequestError
 from lightspeed_providers.core.turns import Passage
 
 from .choice import Hit
-from .documents import attributes_of, file_id, vectors_of
+from .documents import file_id, vectors_of
 from .index.snapshot import Snapshot
 
 _PAGE_OF_FILES = 20
@@ -46,7 +46,7 @@ def result_of(passage: Passage) -> VectorStoreSearchResponse:
         file_id=file_id(passage.document_id),
         filename=passage.title or passage.doc_url,
         score=passage.score,
-        attributes=attributes_of(passage),
+        attributes=dict(passage.told),
         content=[VectorStoreContent(type="text", text=passage.content)],
     )
 
@@ -67,7 +67,7 @@ def chunks_of(hits: Sequence[Hit], model: str, snapshot: Snapshot) -> list[Embed
         EmbeddedChunk(
             content=passage.content,
             chunk_id=passage.passage_id,
-            metadata=dict(attributes_of(passage)),
+            metadata=dict(passage.told),
             chunk_metadata=ChunkMetadata(
                 chunk_id=passage.passage_id,
                 document_id=passage.document_id,

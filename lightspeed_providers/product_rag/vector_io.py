@@ -36,7 +36,6 @@ from lightspeed_providers.core.turns import Passage
 from .current import CurrentIndex
 from .documents import (
     Page,
-    attributes_of,
     count_of,
     page_of,
     pages_of,
@@ -238,7 +237,7 @@ class LightspeedIndexImpl(ReadOnlyStores):
                 VectorStoreContent(
                     type="text",
                     text=passage.content,
-                    metadata=dict(attributes_of(passage)) if include_metadata else None,
+                    metadata=dict(passage.told) if include_metadata else None,
                 )
                 for passage in _found(passages, vector_store_id, file_id)
             ]

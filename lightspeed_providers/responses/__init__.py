@@ -15,6 +15,7 @@ recording.py       face: finished turns, handed to be recorded
 guarded.py         face: decorated inference, the only way to a model and back
 model_request.py   face: what a model is sent: prompt, cleared messages, passages that fit
 upstream.py        face: a model's answer as it comes
+read_ahead.py      a stream, read one chunk ahead while something else is waited for
 to_model.py        face: what a model gets, as the shields cleared it
 system_messages.py face: the one prompt that holds comes first
 stored_prompts.py  face: prompts that a client has stored

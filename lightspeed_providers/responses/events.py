@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from itertools import groupby
 from typing import Any
 
 from llama_stack_api import (
@@ -20,8 +21,9 @@ from lightspeed_providers.responses.citations import (
 )
 from lightspeed_providers.responses.event_repair import TERMINAL, RepairedEvents
 
-__all__ = ["TERMINAL", "CitedEvents", "annotations", "cited_response"]
+__all__ = ["TERMINAL", "TEXT", "CitedEvents", "annotations", "cited_response"]
 
+TEXT = "response.output_text.delta"
 
 type Annotation = OpenAIResponseAnnotationCitation | OpenAIResponseAnnotationFileCitation
 type Documents = Callable[[], Sequence[ReferencedDocument]]
@@ -71,6 +73,16 @@ def _cited_part(part: Any, documents: Sequence[ReferencedDocument]) -> Any:  # A
     return part.model_copy(update={"annotations": annotations(documents, part.text)})
 
 
+def _joined(events: Iterable[Any]) -> Iterator[Any]:  # Any: event classes
+    """Yield events with texts that follow each other in one: a client that is late reads less."""
+    for (kind, _), group in groupby(events, key=lambda e: (e.type, getattr(e, "item_id", None))):
+        same = list(group)
+        if kind != TEXT or len(same) == 1:
+            yield from same
+            continue
+        yield same[0].model_copy(update={"delta": "".join(event.delta for event in same)})
+
+
 class CitedEvents:
     """Turns the stock loop's events into valid ones, cited and numbered without gaps."""
 
@@ -99,14 +111,16 @@ class CitedEvents:
         self, event: OpenAIResponseObjectStream, documents: Sequence[ReferencedDocument]
     ) -> Iterator[Any]:  # Any: one of the host's event classes, or of ours beside them
         """Yield what a client is told in place of an event, and of those read before it."""
+        told: list[Any] = []  # Any: event classes
         while self._ahead:
             read, retold = self._ahead.popleft()
             if read is event:
                 break
-            yield from self._numbered(e for e in retold if e.type not in TERMINAL)
+            told += (e for e in retold if e.type not in TERMINAL)
         else:
             retold = self._retold(event, lambda: documents)
-        yield from self._numbered(retold)
+        told += retold
+        yield from self._numbered(_joined(told) if len(told) > 1 else told)
 
     def final(
         self, response: OpenAIResponseObject, documents: Sequence[ReferencedDocument]
@@ -123,7 +137,7 @@ class CitedEvents:
 
     def _retold(self, event: Any, documents: Documents) -> list[Any]:  # Any: event classes
         repaired = self._repaired.of(event)
-        if event.type == "response.output_text.delta":
+        if event.type == TEXT:
             return list(repaired)
         return [cited for e in repaired for cited in self._cited(e, documents)]
 

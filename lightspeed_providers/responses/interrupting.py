@@ -8,7 +8,7 @@ from typing import Any
 from llama_stack_api import OpenAIResponseObject
 
 from lightspeed_providers.core.errors import LightspeedError
-from lightspeed_providers.responses.events import CitedEvents
+from lightspeed_providers.responses.events import TEXT, CitedEvents
 from lightspeed_providers.responses.open_turn import OpenTurn
 
 _AHEAD = 8  # events that are read before anybody asks for them
@@ -127,6 +127,17 @@ class Answer(Reading):
         """Ends the answer before its time; gives its last events."""
         self.left: OpenAIResponseObject | None = None
         """The response as it stands after that."""
+
+    async def next(self) -> Any:
+        """Return the next event; of texts that wait already, the last: they are told as one."""
+        event = await super().next()
+        while event is not None and event.type == TEXT and self._waiting_for_text():
+            event = self._ahead.popleft()
+            _wake(self._room)
+        return event
+
+    def _waiting_for_text(self) -> bool:
+        return bool(self._ahead) and self._ahead[0].type == TEXT
 
     def _noted(self, event: Any) -> None:
         if event.type == "response.created":

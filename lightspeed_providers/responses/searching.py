@@ -179,23 +179,12 @@ def _passage_of(result: VectorStoreSearchResponse, store: str) -> Passage:
 
 def _result_of(passage: Passage) -> VectorStoreSearchResponse:
     """Return a passage as a search result; its file has the id that the indexes' stores give it."""
-    told = {
-        "document_id": passage.document_id,
-        "doc_url": passage.doc_url,
-        "title": passage.title,
-        "headings": " › ".join(passage.heading_path),
-        "product": passage.product,
-        "version": passage.version,
-        "language": passage.language,
-        "source": passage.source,
-        "passage_id": passage.passage_id,
-    }
     file = hashlib.sha256(passage.document_id.encode()).hexdigest()[:24]
     return VectorStoreSearchResponse(
         file_id=f"file-{file}",
         filename=passage.title or passage.doc_url,
         score=passage.score,
-        attributes={**passage.attributes, **{name: fact for name, fact in told.items() if fact}},
+        attributes=dict(passage.told),
         content=[VectorStoreContent(type="text", text=passage.content)],
     )
 

@@ -1,7 +1,7 @@
 """A model's answer as it comes: read ahead beside checks, within its deadline, asked again."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any, cast
 
 from llama_stack_api import (
@@ -14,14 +14,15 @@ from lightspeed_providers.responses.deadlines import DeadlineError, after, withi
 from lightspeed_providers.responses.faults import BrokenOffError
 from lightspeed_providers.responses.gate import Chunk
 from lightspeed_providers.responses.open_turn import OpenTurn
+from lightspeed_providers.responses.read_ahead import ReadAhead
 
 type Call = Callable[[OpenAIChatCompletionRequestWithExtraBody], Awaitable[Any]]
 type Instead = Callable[[Exception], Awaitable[OpenAIChatCompletionRequestWithExtraBody]]
 """Gives the request to send in place of one that was refused, or raises the fault."""
 
 
-class Upstream:
-    """A model's answer, read one chunk ahead while something else is waited for."""
+class Upstream(ReadAhead[Chunk]):
+    """A model's answer within a turn."""
 
     def __init__(
         self,
@@ -30,6 +31,7 @@ class Upstream:
         turn: OpenTurn,
         instead: Instead,
     ) -> None:
+        super().__init__()
         self._call = call
         self._params = params
         self._instead = instead
@@ -39,32 +41,28 @@ class Upstream:
         self._until = after(self._deadlines.first_token_s)
         self._has_spoken = False
         self._was_done = False
-        self._stream: AsyncIterator[Chunk] | None = None
-        self._ahead: asyncio.Task[Chunk | None] | None = None
 
     async def first_beside(self, turn: OpenTurn) -> None:
         """Ask the model and wait for the question's late verdicts, whichever comes first."""
         if turn.late_verdicts is not None:
-            self._ahead = asyncio.create_task(self._read())
+            self.begin()
             await turn.settled()
 
-    async def ready_beside(self, checks: Any) -> bool:  # Any: a sequence of futures
-        """Wait for the next chunk or a check; False where a check came first."""
-        if self._ahead is None:
-            if not checks:
-                return True
-            self._ahead = asyncio.create_task(self._read())
-        waiting = asyncio.wait({self._ahead, *checks}, return_when=asyncio.FIRST_COMPLETED)
-        await (waiting if self._has_spoken else within(waiting, self._until, self._late))
-        return self._ahead.done()
+    async def ready_beside(self, checks: Sequence[asyncio.Future[Any]]) -> bool:
+        """Wait for the next chunk or a check; raises where the first word is late."""
+        return await self._in_time(super().ready_beside(checks))
 
     async def next(self) -> Chunk | None:
         """Return the next chunk, None at the end; raises where the first word is late."""
-        came = self._came()
-        chunk = await (came if self._has_spoken else within(came, self._until, self._late))
+        chunk = await self._in_time(super().next())
         if chunk is not None:
             self._note(chunk)
         return chunk
+
+    async def _in_time[T](self, awaited: Awaitable[T]) -> T:
+        if self._has_spoken:
+            return await awaited
+        return await within(awaited, self._until, self._late)
 
     def check_that_it_was_done(self) -> None:
         """Raise where the stream ended and the model had not: the answer is not whole."""
@@ -82,25 +80,6 @@ class Upstream:
             self._has_spoken = self._has_spoken or bool(
                 said.content or said.tool_calls or reasoning or choice.finish_reason
             )
-
-    async def _came(self) -> Chunk | None:
-        if self._ahead is None:
-            return await self._read()
-        ahead, self._ahead = self._ahead, None
-        try:
-            return await ahead
-        except asyncio.CancelledError:
-            ahead.cancel()
-            raise
-
-    async def aclose(self) -> None:
-        """Stop the model."""
-        if self._ahead is not None:
-            self._ahead.cancel()
-            await asyncio.gather(self._ahead, return_exceptions=True)
-        close = getattr(self._stream, "aclose", None) or getattr(self._stream, "close", None)
-        if close is not None:
-            await close()
 
     async def _read(self) -> Chunk | None:
         while self._stream is None or not self._has_begun:
