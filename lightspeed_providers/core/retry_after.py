@@ -9,18 +9,20 @@ LONGEST_S = 3600.0
 """No client is told to wait longer: the other server's clock may be wrong."""
 
 
-def retry_after_of(headers: Mapping[str, str], now: datetime | None = None) -> float | None:
+def retry_after_of(
+    headers: Mapping[str, str], now: datetime | None = None, *, longest_s: float = LONGEST_S
+) -> float | None:
     """Return the seconds that `Retry-After` names, as a number or a date; None where it does not.
 
     Those who know milliseconds say them in `retry-after-ms`, which is more exact.
     """
     milliseconds = _number(headers.get("retry-after-ms"))
     if milliseconds is not None:
-        return _bounded(milliseconds / 1000)
+        return _bounded(milliseconds / 1000, longest_s)
     told = headers.get("retry-after")
     seconds = _number(told)
     if seconds is not None:
-        return _bounded(seconds)
+        return _bounded(seconds, longest_s)
     if not told:
         return None
     try:
@@ -29,7 +31,7 @@ def retry_after_of(headers: Mapping[str, str], now: datetime | None = None) -> f
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
-    return _bounded((moment - (now or datetime.now(UTC))).total_seconds())
+    return _bounded((moment - (now or datetime.now(UTC))).total_seconds(), longest_s)
 
 
 def _number(told: str | None) -> float | None:
@@ -40,5 +42,5 @@ def _number(told: str | None) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _bounded(seconds: float) -> float:
-    return min(max(seconds, 0.0), LONGEST_S)
+def _bounded(seconds: float, longest_s: float) -> float:
+    return min(max(seconds, 0.0), longest_s)

@@ -442,7 +442,8 @@ def test_a_redirect_takes_the_token_nowhere(
     ],
 )
 def test_patience_is_read_from_a_header(header: str | None, seconds: float) -> None:
-    assert retry_after(header, datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
+    headers = {} if header is None else {"retry-after": header}
+    assert retry_after(headers, datetime(2026, 11, 21, 10, tzinfo=UTC)) == seconds
 
 
 def test_nothing_a_server_says_is_repeated(

@@ -1,12 +1,12 @@
 """When a request is made again."""
 
-import math
-from collections.abc import Callable
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable, Mapping
+from datetime import datetime
 
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_exponential, wait_random
+
+from lightspeed_providers.core.retry_after import retry_after_of
 
 from .stop import Stop
 
@@ -81,16 +81,6 @@ def repeated(
     )(unless_stopped)
 
 
-def retry_after(header: str | None, now: datetime) -> float:
+def retry_after(headers: Mapping[str, str], now: datetime) -> float:
     """Seconds that the server asks for, as a number or a date; 0 where it says nothing clear."""
-    if header is None:
-        return 0.0
-    try:
-        seconds = float(header)
-    except ValueError:
-        try:
-            moment = parsedate_to_datetime(header)
-        except (ValueError, OverflowError):
-            return 0.0
-        seconds = (moment.replace(tzinfo=moment.tzinfo or UTC) - now).total_seconds()
-    return min(max(0.0, seconds), _LONGEST_RETRY_AFTER_S) if math.isfinite(seconds) else 0.0
+    return retry_after_of(headers, now, longest_s=_LONGEST_RETRY_AFTER_S) or 0.0

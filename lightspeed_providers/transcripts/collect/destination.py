@@ -80,7 +80,7 @@ class IngressServer:
             return None
         told = f"it answered {shown_status(status)}"
         if status in _AGAIN or answer.is_server_error:
-            wait_s = retry_after(answer.headers.get("Retry-After"), datetime.now(UTC))
+            wait_s = retry_after(answer.headers, datetime.now(UTC))
             raise AwayError(told, wait_s)
         if answer.is_success:
             told += ", which is no 202 with a request_id: check destination"
