@@ -19,6 +19,8 @@ async def stock_alone(responses_impl: Any, upstream: Any) -> AsyncIterator[Any]:
     )
     deps = {**responses_impl._deps, Api.inference: upstream}
     stock = await get_provider_impl(config, deps, responses_impl._policy)
+    # The host knows one set of stores a process, and another test may have named its own.
+    stock.responses_store.sql_store = responses_impl._stock.responses_store.sql_store
     yield stock
     # A background worker that is stopped amid a response takes that for the response's end.
     going_on = stock.openai_responses_impl._background_response_tasks.values()

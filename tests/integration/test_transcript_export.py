@@ -724,6 +724,7 @@ async def test_numbers_that_nothing_has_are_passed_over(tmp_path: Path) -> None:
 async def test_a_cancelled_run_lets_go_of_the_directory(tmp_path: Path) -> None:
     class Slow(Changes):
         async def changes(self, after_seq: int, *, limit: int) -> list[Change]:
+            await asyncio.sleep(0.01)  # it takes two seconds in all
             return await super().changes(after_seq, limit=1)
 
     told = [added(seq, seq) for seq in range(1, 200)]
