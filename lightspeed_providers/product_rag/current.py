@@ -156,9 +156,9 @@ class CurrentIndex:
     def _refuse(self, seen: Marks, problem: str) -> None:
         self._marks = seen
         if problem != self._problem:
-            self._problem = problem
             metrics.index_swaps.add(1, {"index": self.name, "outcome": "refused"})
             logger.error("%s", problem)
+            self._problem = problem
 
     def _retire(self, held: _Held) -> None:
         with self._lock:
