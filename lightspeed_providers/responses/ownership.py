@@ -8,20 +8,8 @@ from typing import Protocol
 from llama_stack_api import CreateResponseRequest, GetConversationRequest
 
 
-class _Responses(Protocol):
-    async def get_response_object(self, response_id: str) -> object: ...
-
-
 class _Conversations(Protocol):
     async def get_conversation(self, request: GetConversationRequest) -> object: ...
-
-
-async def check_owner(store: _Responses, response_id: str) -> None:
-    """Raise the host's 404 unless the response is the request's user's.
-
-    Ask before touching what this process keeps of a response beside the store: a turn that goes on.
-    """
-    await store.get_response_object(response_id)
 
 
 async def check_conversation(request: CreateResponseRequest, conversations: _Conversations) -> None:
