@@ -46,8 +46,8 @@ type Event = Any  # one of the host's event classes, or of ours beside them
 type Item = Any  # one of the host's output items
 
 TERMINAL = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_REASONS = {"length": "max_output_tokens", "max_iterations_exceeded": "max_messages"}
-"""OpenAI's words for the stock loop's reasons."""
+_REASONS = {"length": "max_output_tokens"}
+"""OpenAI's words for the stock loop's reasons, where it has any."""
 
 
 @dataclass

@@ -41,7 +41,7 @@ class StoredPrompts:
         except ValueError as fault:
             version = f" in version {prompt.version}" if prompt.version else ""
             raise InvalidRequestError(  # the host's status for it
-                f"Prompt '{prompt.id}' does not exist{version}: see `GET /v1/prompts`."
+                f"Prompt '{prompt.id}' not found{version}: see `GET /v1/prompts`."
             ) from fault
         said = [m for m in messages if isinstance(m, OpenAISystemMessageParam)]
         return text_of(said[0].content) if said else None

@@ -318,8 +318,8 @@ def test_a_stored_prompts_version_is_the_one_that_was_asked_for(stack: Stack) ->
 @pytest.mark.parametrize(
     ("change", "status", "said"),
     [
-        ({"id": "pmpt_" + "0" * 48}, 400, "does not exist: see `GET /v1/prompts`"),
-        ({"version": "9"}, 400, "does not exist in version 9"),
+        ({"id": "pmpt_" + "0" * 48}, 400, "not found: see `GET /v1/prompts`"),
+        ({"version": "9"}, 400, "not found in version 9"),
         ({"version": "latest"}, 400, "Version 'latest' in `prompt` is no number"),
         ({"variables": {"x": {"type": "input_text", "text": "y"}}}, 400, "Variable not defined"),
     ],
