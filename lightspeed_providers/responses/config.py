@@ -85,6 +85,11 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
         description="Shields that can't scan are asked about streamed text at the first sentence "
         "end, then at most once for so many characters.",
     )
+    side_doors: SideDoors = Field(
+        default=SideDoors.GUARDED,
+        description="`/v1/chat/completions` and `/v1/completions` reach the same models: `guarded` "
+        "answers there through the shields of the default profile, `closed` answers 403.",
+    )
 
     @field_validator("profiles", mode="before")
     @classmethod
@@ -102,12 +107,6 @@ class LightspeedResponsesConfig(BuiltinResponsesImplConfig):
             else entry
             for number, entry in enumerate(given)
         ]
-
-    side_doors: SideDoors = Field(
-        default=SideDoors.GUARDED,
-        description="`/v1/chat/completions` and `/v1/completions` reach the same models: `guarded` "
-        "answers there through the shields of the default profile, `closed` answers 403.",
-    )
 
     @classmethod
     def sample_run_config(cls, __distro_dir__: str = "", **kwargs: Any) -> dict[str, Any]:
