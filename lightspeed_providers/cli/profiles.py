@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lightspeed_providers.core.options import RunConfiguration
+
 if TYPE_CHECKING:
     from lightspeed_providers.core.tables import Table
     from lightspeed_providers.responses.config import LightspeedResponsesConfig
@@ -33,13 +35,7 @@ def check(
         str | None,
         typer.Option(metavar="NAME", help="Print what this profile tells the model today."),
     ] = None,
-    config: Annotated[
-        str,
-        typer.Option(
-            envvar="LLAMA_STACK_CONFIG",
-            help="A run configuration's path, or a distribution's name.",
-        ),
-    ] = "lightspeed",
+    config: RunConfiguration = "lightspeed",
 ) -> None:
     """Read profiles as a server does at its start, and list them or all that is wrong.
 

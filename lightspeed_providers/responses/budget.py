@@ -54,7 +54,7 @@ def budget_of(*limits: Limits, ends_in_text: bool = True) -> Budget:
 
 def name_of(tool: Tool) -> str:
     """Return the name that a model calls a tool by."""
-    return str((tool.get("function") or tool.get("custom") or {}).get("name", ""))
+    return str((tool.get("function") or tool.get("custom") or {}).get("name") or "")
 
 
 def names_of(tools: Sequence[Tool] | None) -> frozenset[str]:

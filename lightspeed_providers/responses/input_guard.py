@@ -20,6 +20,9 @@ from lightspeed_providers.responses.request_texts import (
 from lightspeed_providers.responses.stored_prompts import rewritten_variables
 from lightspeed_providers.responses.to_model import ClearedTexts
 
+HISTORY = 4
+"""How many earlier questions a shield may need to judge a follow-up."""
+
 
 class InputGuard:
     """Screens requests before the model is asked; a block is noted in the turn."""

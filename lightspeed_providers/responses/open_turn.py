@@ -137,11 +137,10 @@ class OpenTurn:
         self.refused_by = verdict
         return self.rules.refusal_of(verdict.shield) or verdict.message
 
-    def used(self, usage: Any) -> None:  # Any: the host's usage, or none
+    def used(self, usage: Any) -> None:  # Any: the host's usage
         """Add what a model call has cost."""
-        if usage:
-            self.input_tokens += usage.prompt_tokens
-            self.output_tokens += usage.completion_tokens
+        self.input_tokens += usage.prompt_tokens
+        self.output_tokens += usage.completion_tokens
 
     def released(self, text: str) -> None:
         """Note text that left for the client."""

@@ -42,7 +42,7 @@ from lightspeed_providers.responses.draining import Draining
 from lightspeed_providers.responses.faults import as_error
 from lightspeed_providers.responses.guarded import GuardedInference
 from lightspeed_providers.responses.history import HistoryStore
-from lightspeed_providers.responses.input_guard import InputGuard
+from lightspeed_providers.responses.input_guard import HISTORY, InputGuard
 from lightspeed_providers.responses.model_request import TURN
 from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.profiles.choosing import NO_PROFILE
@@ -62,8 +62,6 @@ from lightspeed_providers.responses.stored_prompts import StoredPrompts
 from lightspeed_providers.responses.threads import Threads
 from lightspeed_providers.responses.titles import Titles
 from lightspeed_providers.responses.to_model import ClearedTexts
-
-_HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
 
 
 class LightspeedResponsesImpl(Responses):
@@ -257,7 +255,7 @@ class LightspeedResponsesImpl(Responses):
         earlier = [text_of(m.content) for m in messages if isinstance(m, OpenAIUserMessageParam)]
         users = [t for t in texts if t.role == "user"]
         earlier += [t.text for t in users if t.item != users[-1].item]
-        return earlier[-_HISTORY:]
+        return earlier[-HISTORY:]
 
     async def _guard_and_retrieve(
         self, request: CreateResponseRequest, turn: OpenTurn, runner: ShieldRunner

@@ -6,16 +6,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-type Tool = Mapping[str, Any]  # Any: a chat completion's tool, as JSON
+from lightspeed_providers.responses.budget import Tool, name_of
+
 type Vectors = NDArray[np.float32]
 
 _LONGEST = 1_000  # characters of a tool's text; an embedding model reads little more
-
-
-def name_of(tool: Tool) -> str:
-    """Return a tool's name, empty where it has none."""
-    named = tool.get("function") or tool.get("custom") or {}
-    return str(named.get("name") or "")
 
 
 def text_of(tool: Tool) -> str:

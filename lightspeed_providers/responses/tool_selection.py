@@ -19,14 +19,9 @@ from llama_stack_api import (
 
 from lightspeed_providers.core.encoding import Vectors
 from lightspeed_providers.core.vector_cache import Known, VectorCache
+from lightspeed_providers.responses.budget import Tool, name_of
 from lightspeed_providers.responses.open_turn import OpenTurn
-from lightspeed_providers.responses.tool_ranking import (
-    Tool,
-    called_names,
-    name_of,
-    nearest,
-    text_of,
-)
+from lightspeed_providers.responses.tool_ranking import called_names, nearest, text_of
 
 logger = get_logger(name=__name__, category="openai_responses")
 
@@ -79,8 +74,6 @@ class ToolSelection:
             logger.warning("Tools are not chosen, all are offered", fault=type(fault).__name__)
             return frozenset()
         always = called_names(messages).union(rules.always, _DOCUMENTATION)
-        if turn.searched_indexes:
-            always = always.union({"file_search"})  # the profile's own search is no choice
         chosen = nearest(
             tools,
             vectors[: len(tools)],

@@ -6,10 +6,11 @@ Exit codes: 0 all is well, 1 it failed, 2 it was called wrongly, 3 the quality i
 
 import asyncio
 import logging
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
+from lightspeed_providers.core.options import RunConfiguration
 from lightspeed_providers.safety.evaluate.cli import evaluate
 from lightspeed_providers.safety.training.cli import train
 
@@ -31,13 +32,7 @@ app = typer.Typer(
 
 @app.command()
 def check(
-    config: Annotated[
-        str,
-        typer.Option(
-            envvar="LLAMA_STACK_CONFIG",
-            help="A run configuration's path, or a distribution's name.",
-        ),
-    ] = "lightspeed",
+    config: RunConfiguration = "lightspeed",
 ) -> None:
     """Run every shield's own examples and tell which it gets wrong.
 

@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
+from llama_stack_api import CreateResponseRequest
 from starlette.testclient import TestClient
 
 from lightspeed_providers.core.embedder import shared_embedder
 from lightspeed_providers.core.model_packages import DEFAULT_EMBEDDING_MODEL
 from lightspeed_providers.product_rag.ingest.build import build_index
 from lightspeed_providers.product_rag.ingest.reading import Documentation
+from lightspeed_providers.responses.open_turn import OpenTurn
+from lightspeed_providers.responses.profiles.config import ProfileConfig
 
 ROOT = Path(__file__).parents[2]
 CASSETTES = ROOT / "tests" / "cassettes"
@@ -218,6 +221,30 @@ def with_rules(monkeypatch: pytest.MonkeyPatch, responses_impl: Any, **rules: An
     changed = profiles.chosen(None).model_copy(update=rules)
     monkeypatch.setitem(profiles._by_name, changed.name, changed)
     return changed
+
+
+async def answered(responses_impl: Any, **fields: Any) -> Any:
+    """The final response to a request, streamed or not."""
+    request = CreateResponseRequest.model_validate({"model": "lightspeed", **fields})
+    answer = await responses_impl.create_openai_response(request)
+    if not fields.get("stream"):
+        return answer
+    return [event async for event in answer][-1].response
+
+
+def open_turn(**fields: Any) -> OpenTurn:
+    """A turn that was just opened, with these fields."""
+    opened = {
+        "user_id": "anonymous",
+        "rules": ProfileConfig(),
+        "prompt": "",
+        "prompt_version": "",
+        "model_requested": "lightspeed",
+        "model": "a/model",
+        "question": "",
+        "streamed": False,
+    }
+    return OpenTurn(**opened | fields)
 
 
 @pytest.fixture(scope="session")

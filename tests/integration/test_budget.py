@@ -4,9 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import guarded_of, in_server, with_rules
+from conftest import answered, guarded_of, in_server, with_rules
 from fakes import CallingUpstream, CannedUpstream, NarrowUpstream, SearchingUpstream
-from llama_stack_api import CreateResponseRequest
 from starlette.testclient import TestClient
 
 from lightspeed_providers.core.errors import LightspeedError
@@ -70,13 +69,7 @@ def ask(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> Ask:
             budget=BudgetConfig.model_validate(budget or {}),
         )
         monkeypatch.setattr(guarded_of(responses_impl), "_inference", upstream)
-        body = {"model": "lightspeed", "input": QUESTION, **fields}
-        answer = await responses_impl.create_openai_response(
-            CreateResponseRequest.model_validate(body)
-        )
-        if not fields.get("stream"):
-            return answer
-        return [event async for event in answer][-1].response
+        return await answered(responses_impl, **{"input": QUESTION, **fields})
 
     return asked
 

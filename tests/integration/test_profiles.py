@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import ROOT, has_trace
+from conftest import ROOT, has_trace, open_turn
 from llama_stack.core.stack import replace_env_vars
 from llama_stack_api import CreateResponseRequest
 from test_server import Server
@@ -22,7 +22,6 @@ from lightspeed_providers.responses.config import (
     opened_profiles,
     profile_places,
 )
-from lightspeed_providers.responses.open_turn import OpenTurn
 from lightspeed_providers.responses.profiles.choosing import Profiles
 from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.profiles.loading import loaded_profiles
@@ -283,16 +282,7 @@ def test_a_version_changes_with_what_the_operator_writes_and_with_nothing_else(
 
 def test_the_profile_says_what_a_blocked_turn_is_answered_with() -> None:
     def refusal(shield: str, refusals: dict[str, str]) -> str | None:
-        turn = OpenTurn(
-            user_id="anonymous",
-            rules=ProfileConfig(refusals=refusals),
-            prompt="",
-            prompt_version="",
-            model_requested="lightspeed",
-            model="a/model",
-            question="",
-            streamed=False,
-        )
+        turn = open_turn(rules=ProfileConfig(refusals=refusals))
         verdict = Verdict(
             shield=shield,
             kind="patterns",

@@ -4,7 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import guarded_of, in_server, with_rules
+from conftest import guarded_of, in_server, open_turn, with_rules
 from event_grammar import read_sse, text_of, violations
 from fakes import CannedUpstream
 from llama_stack_api import CreateResponseRequest, RetrieveResponseRequest
@@ -12,8 +12,6 @@ from starlette.testclient import TestClient
 
 from lightspeed_providers.core.turns import Turn
 from lightspeed_providers.core.verdicts import Action, Direction, Verdict
-from lightspeed_providers.responses.open_turn import OpenTurn
-from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.retrieval_config import RetrievalConfig
 
 QUESTION = "How do I add a field to a model?"
@@ -103,16 +101,7 @@ def test_an_answer_says_nothing_of_the_kind(
 def test_a_shield_whose_check_failed_is_told_apart(
     error: str | None, because: dict[str, str]
 ) -> None:
-    turn = OpenTurn(
-        user_id="anonymous",
-        rules=ProfileConfig(),
-        prompt="",
-        prompt_version="",
-        model_requested="lightspeed",
-        model="a/model",
-        question="",
-        streamed=False,
-    )
+    turn = open_turn()
     assert turn.marks == {}
     blocked = Verdict(
         shield="input_topic",

@@ -1,6 +1,7 @@
 """The rules of the responses room that need no stack: prompts, checkpoints, citations."""
 
 import pytest
+from conftest import open_turn
 from llama_stack_api import (
     OpenAIAssistantMessageParam,
     OpenAISystemMessageParam,
@@ -12,8 +13,6 @@ from lightspeed_providers.core.turns import Passage
 from lightspeed_providers.product_rag.product_rag import SearchArguments
 from lightspeed_providers.responses.citations import referenced_documents
 from lightspeed_providers.responses.faults import as_error
-from lightspeed_providers.responses.open_turn import OpenTurn
-from lightspeed_providers.responses.profiles.config import ProfileConfig
 from lightspeed_providers.responses.prompts import (
     NOTHING_FOUND,
     ClientPolicy,
@@ -134,16 +133,7 @@ def test_passages_come_before_a_question_of_several_parts() -> None:
     asked = OpenAIUserMessageParam.model_validate(
         {"role": "user", "content": [{"type": "text", "text": "What is a field?"}]}
     )
-    turn = OpenTurn(
-        user_id="anonymous",
-        rules=ProfileConfig(),
-        prompt="",
-        prompt_version="",
-        model_requested="lightspeed",
-        model="a/model",
-        question="",
-        streamed=False,
-    )
+    turn = open_turn()
     turn.grounding.retrieved([passage()])
     [grounded] = with_passages([asked], turn)
     parts = grounded.model_dump()["content"]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-from conftest import guarded_of, in_server, with_rules
+from conftest import answered, guarded_of, in_server, with_rules
 from fakes import CallingUpstream, CannedUpstream, SearchingUpstream
 from llama_stack_api import (
     Api,
@@ -40,13 +40,7 @@ def ask(responses_impl: Any, monkeypatch: pytest.MonkeyPatch) -> Ask:
         rules = {"mode": mode, "max_passages": 2, **fields.pop("retrieval", {})}
         with_rules(monkeypatch, responses_impl, retrieval=RetrievalConfig.model_validate(rules))
         monkeypatch.setattr(guarded_of(responses_impl), "_inference", upstream)
-        body = {"model": "lightspeed", "input": QUESTION, **fields}
-        answer = await responses_impl.create_openai_response(
-            CreateResponseRequest.model_validate(body)
-        )
-        if not fields.get("stream"):
-            return answer
-        return [event async for event in answer][-1].response
+        return await answered(responses_impl, **{"input": QUESTION, **fields})
 
     return asked
 

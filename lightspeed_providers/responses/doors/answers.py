@@ -1,5 +1,7 @@
-"""What a model said, whole, as the output shields leave it."""
+"""What a model said, whole, as the output shields leave it; and what all answers are made of."""
 
+import time
+import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -13,6 +15,21 @@ from lightspeed_providers.core.verdicts import (
 )
 from lightspeed_providers.responses.doors.asking import refusal_of
 from lightspeed_providers.responses.doors.places import Place, is_name, replaced, strings
+
+
+def begun(prefix: str, model: str) -> dict[str, Any]:
+    """Return what an answer that no model gave begins with."""
+    return {"id": f"{prefix}-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
+
+
+def about(like: Any, fields: Sequence[str]) -> dict[str, Any]:  # Any: the host's or an SDK's
+    """Return those fields of an answer or a chunk that are there."""
+    return {name: value for name in fields if (value := getattr(like, name, None)) is not None}
+
+
+def dumped(value: Any) -> Any:  # Any: pydantic models of the host or an SDK, or JSON already
+    """Return a part of an answer as JSON."""
+    return value.model_dump() if hasattr(value, "model_dump") else value
 
 
 class BlockedError(Exception):

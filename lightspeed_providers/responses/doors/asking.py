@@ -7,9 +7,8 @@ from typing import Protocol
 
 from lightspeed_providers.core.verdicts import Context, Direction, Screening, ShieldRunner
 from lightspeed_providers.responses.doors.places import Text, joined
+from lightspeed_providers.responses.input_guard import HISTORY
 from lightspeed_providers.responses.to_model import WITHHELD, ClearedTexts
-
-_HISTORY = 4  # earlier questions that a shield may need to judge a follow-up
 
 
 class Readable[Request](Protocol):
@@ -142,7 +141,7 @@ def _questions_before(text: Text, texts: Sequence[Text]) -> tuple[str, ...]:
             and other.group < text.group
         ):
             earlier.setdefault(other.group, []).append(other.text)
-    return tuple("\n".join(parts) for parts in earlier.values())[-_HISTORY:]
+    return tuple("\n".join(parts) for parts in earlier.values())[-HISTORY:]
 
 
 def _prompt(texts: Iterable[Text]) -> str:

@@ -1,7 +1,5 @@
 """Chat completions: where a request has its texts, and what answers and chunks are made of."""
 
-import time
-import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,7 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from lightspeed_providers.core.errors import InvalidRequestError
 from lightspeed_providers.core.verdicts import Direction
 from lightspeed_providers.responses.attachments import file_text, with_file_text
-from lightspeed_providers.responses.doors.answers import Said
+from lightspeed_providers.responses.doors.answers import Said, about, begun, dumped
 from lightspeed_providers.responses.doors.places import Place, Text, is_name, replaced, strings
 
 _NOT_SENT_AS_TEXT = frozenset({"model", "messages", "service_tier", "reasoning_effort"})
@@ -83,7 +81,7 @@ class Chats:
         those who ask. `message.refusal` is a model's own word and comes without text.
         """
         return ChatCompletion.construct(
-            **_begun(request.model),
+            **begun("chatcmpl", request.model),
             object="chat.completion",
             choices=[refused_choice(n, refusal) for n in self.refused_choices(request)],
             usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
@@ -96,10 +94,10 @@ class Chats:
     def answer(self, completion: Any, choices: Sequence[Any]) -> ChatCompletion:  # Any: as above
         """Return an answer with these choices, and nothing that is not known here."""
         return ChatCompletion.construct(
-            **_about(completion),
+            **about(completion, _ABOUT),
             object="chat.completion",
             choices=list(choices),
-            usage=_dumped(completion.usage),
+            usage=dumped(completion.usage),
         )
 
     def choice(self, choice: Any, said: Said) -> dict[str, Any]:  # Any: as above
@@ -122,7 +120,7 @@ class Chats:
 
     def begin(self, request: Request) -> ChatCompletionChunk:
         """Return a chunk to make others of, where no model gave one."""
-        return ChatCompletionChunk.construct(**_begun(request.model))
+        return ChatCompletionChunk.construct(**begun("chatcmpl", request.model))
 
     def chunk(
         self, like: Any, index: int, said: Said | None = None, finish_reason: str | None = None
@@ -131,25 +129,25 @@ class Chats:
         delta = {} if said is None else _message(said)
         choices = [{"index": index, "delta": delta, "finish_reason": finish_reason}]
         return ChatCompletionChunk.construct(
-            **_about(like), object="chat.completion.chunk", choices=choices
+            **about(like, _ABOUT), object="chat.completion.chunk", choices=choices
         )
 
     def role_chunk(self, like: Any, index: int) -> ChatCompletionChunk:  # Any: as above
         """Return the chunk that a choice begins with."""
         choices = [{"index": index, "delta": {"role": "assistant", "content": ""}}]
         return ChatCompletionChunk.construct(
-            **_about(like), object="chat.completion.chunk", choices=choices
+            **about(like, _ABOUT), object="chat.completion.chunk", choices=choices
         )
 
     def usage_chunk(self, like: Any, usage: Any) -> ChatCompletionChunk:  # Any: as above
         """Return the chunk that says what the answer cost."""
         return ChatCompletionChunk.construct(
-            **_about(like), object="chat.completion.chunk", choices=[], usage=_dumped(usage)
+            **about(like, _ABOUT), object="chat.completion.chunk", choices=[], usage=dumped(usage)
         )
 
     def with_usage(self, chunk: ChatCompletionChunk, usage: Any) -> ChatCompletionChunk:
         """Return a chunk that says what the answer cost, too."""
-        return ChatCompletionChunk.construct(**{**chunk.to_dict(), "usage": _dumped(usage)})
+        return ChatCompletionChunk.construct(**{**chunk.to_dict(), "usage": dumped(usage)})
 
 
 def settings_in(request: Any, skipped: frozenset[str]) -> Iterator[Text]:  # Any: both requests
@@ -228,25 +226,17 @@ def _in_file(message: Any, place: Sequence[str | int], text: str) -> str:  # Any
     return str(with_file_text(part.file, text).file_data)
 
 
-def _begun(model: str) -> dict[str, Any]:
-    return {"id": f"chatcmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-
-def _about(like: Any) -> dict[str, Any]:  # Any: answers and chunks, the host's or an SDK's
-    return {name: value for name in _ABOUT if (value := getattr(like, name, None)) is not None}
-
-
 def _said(message: Any) -> Said:  # Any: messages and deltas, the host's or an SDK's
     texts = {name: text for name in _TEXTS if isinstance(text := getattr(message, name, None), str)}
-    audio = _dumped(getattr(message, "audio", None)) or {}
+    audio = dumped(getattr(message, "audio", None)) or {}
     if isinstance(transcript := audio.get("transcript"), str):
         texts["transcript"] = transcript
     return Said(
         texts={name: text for name, text in texts.items() if text},
-        calls=[_dumped(call) for call in getattr(message, "tool_calls", None) or []],
-        function_call=_dumped(getattr(message, "function_call", None)),
+        calls=[dumped(call) for call in getattr(message, "tool_calls", None) or []],
+        function_call=dumped(getattr(message, "function_call", None)),
         rest={
-            "annotations": [_dumped(a) for a in getattr(message, "annotations", None) or []],
+            "annotations": [dumped(a) for a in getattr(message, "annotations", None) or []],
             "audio": audio,
         },
     )
@@ -266,7 +256,3 @@ def _message(said: Said) -> dict[str, Any]:
     elif "transcript" in said.texts and "content" not in message:
         message["content"] = said.texts["transcript"]
     return message
-
-
-def _dumped(value: Any) -> Any:  # Any: pydantic models of the host or an SDK, or JSON already
-    return value.model_dump() if hasattr(value, "model_dump") else value

@@ -1,7 +1,5 @@
 """Text completions: where a request has its texts, and what answers and chunks are made of."""
 
-import time
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,7 +8,7 @@ from openai.types import Completion
 
 from lightspeed_providers.core.errors import InvalidRequestError
 from lightspeed_providers.core.verdicts import Direction
-from lightspeed_providers.responses.doors.answers import Said
+from lightspeed_providers.responses.doors.answers import Said, about, begun, dumped
 from lightspeed_providers.responses.doors.chat import refused_choices, settings_in, with_settings
 from lightspeed_providers.responses.doors.places import Text
 
@@ -69,7 +67,7 @@ class TextCompletions:
         One prompt of several that is refused refuses all.
         """
         return Completion.construct(
-            **_begun(request.model),
+            **begun("cmpl", request.model),
             object="text_completion",
             choices=[self.refused_choice(n, refusal) for n in self.refused_choices(request)],
             usage={"prompt_tokens": 0, "completion_tokens": 0, "total_tokens": 0},
@@ -82,10 +80,10 @@ class TextCompletions:
     def answer(self, completion: Any, choices: Sequence[Any]) -> Completion:  # Any: as above
         """Return an answer with these choices, and nothing that is not known here."""
         return Completion.construct(
-            **_about(completion),
+            **about(completion, _ABOUT),
             object="text_completion",
             choices=list(choices),
-            usage=_usage(getattr(completion, "usage", None)),
+            usage=dumped(getattr(completion, "usage", None)),
         )
 
     def choice(self, choice: Any, said: Said) -> dict[str, Any]:  # Any: as above
@@ -110,7 +108,7 @@ class TextCompletions:
 
     def begin(self, request: Request) -> Completion:
         """Return a chunk to make others of, where no model gave one."""
-        return Completion.construct(**_begun(request.model))
+        return Completion.construct(**begun("cmpl", request.model))
 
     def chunk(
         self, like: Any, index: int, said: Said | None = None, finish_reason: str | None = None
@@ -118,7 +116,9 @@ class TextCompletions:
         """Return a chunk of a choice: what it adds, or its end."""
         text = "" if said is None else said.texts.get("text", "")
         choices = [{"index": index, "text": text, "finish_reason": finish_reason, "logprobs": None}]
-        return Completion.construct(**_about(like), object="text_completion", choices=choices)
+        return Completion.construct(
+            **about(like, _ABOUT), object="text_completion", choices=choices
+        )
 
     def role_chunk(self, like: Any, index: int) -> None:  # Any: as above
         """Return nothing: texts have no roles."""
@@ -126,12 +126,12 @@ class TextCompletions:
     def usage_chunk(self, like: Any, usage: Any) -> Completion:  # Any: as above
         """Return the chunk that says what the answer cost."""
         return Completion.construct(
-            **_about(like), object="text_completion", choices=[], usage=_usage(usage)
+            **about(like, _ABOUT), object="text_completion", choices=[], usage=dumped(usage)
         )
 
     def with_usage(self, chunk: Completion, usage: Any) -> Completion:  # Any: as above
         """Return a chunk that says what the answer cost, too."""
-        return Completion.construct(**{**chunk.to_dict(), "usage": _usage(usage)})
+        return Completion.construct(**{**chunk.to_dict(), "usage": dumped(usage)})
 
 
 def _prompts(request: Request) -> list[str]:
@@ -141,15 +141,3 @@ def _prompts(request: Request) -> list[str]:
             "`prompt` holds token ids, which shields can't read: send it as text."
         )
     return [str(prompt) for prompt in prompts]
-
-
-def _begun(model: str) -> dict[str, Any]:
-    return {"id": f"cmpl-{uuid.uuid4().hex}", "created": int(time.time()), "model": model}
-
-
-def _about(like: Any) -> dict[str, Any]:  # Any: answers and chunks, the host's or an SDK's
-    return {name: value for name in _ABOUT if (value := getattr(like, name, None)) is not None}
-
-
-def _usage(usage: Any) -> Any:  # Any: an SDK's usage, or JSON already
-    return usage.model_dump() if hasattr(usage, "model_dump") else usage

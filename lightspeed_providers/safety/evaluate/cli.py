@@ -9,6 +9,7 @@ import typer
 
 from lightspeed_providers.core.errors import InvalidRequestError
 from lightspeed_providers.core.measuring import make_results_directory, need_packages
+from lightspeed_providers.core.options import RunConfiguration
 from lightspeed_providers.core.verdicts import Direction
 from lightspeed_providers.safety import audit
 
@@ -44,13 +45,7 @@ def evaluate(
             help="Which way the texts travel.", show_default="the first shield's, or input"
         ),
     ] = None,
-    config: Annotated[
-        str,
-        typer.Option(
-            envvar="LLAMA_STACK_CONFIG",
-            help="A run configuration's path, or a distribution's name.",
-        ),
-    ] = "lightspeed",
+    config: RunConfiguration = "lightspeed",
     split: Annotated[
         str, typer.Option(help="Only texts with this `split`, e.g. held_out; or all.")
     ] = "all",

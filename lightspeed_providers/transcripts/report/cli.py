@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lightspeed_providers.core.errors import ConfigurationError
+from lightspeed_providers.core.options import RunConfiguration
 
 if TYPE_CHECKING:
     from lightspeed_providers.transcripts.report.likeness import Encode
@@ -31,13 +32,7 @@ def report(
     out: Annotated[
         Path, typer.Option(dir_okay=False, help="The page; one that is there is replaced.")
     ] = Path("report.html"),
-    config: Annotated[
-        str,
-        typer.Option(
-            envvar="LLAMA_STACK_CONFIG",
-            help="A run configuration's path, or a distribution's name.",
-        ),
-    ] = "lightspeed",
+    config: RunConfiguration = "lightspeed",
     days: Annotated[
         int | None,
         typer.Option(min=1, max=3660, help="The last so many days.", show_default=str(_DAYS)),
